@@ -1,0 +1,1 @@
+"""Licences, attribution and consent signals."""

@@ -1,0 +1,1 @@
+"""Recipes in, finished stages out: plan, skip, run, commit."""

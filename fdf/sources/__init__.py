@@ -1,0 +1,1 @@
+"""Where photo records come from: one file per origin."""

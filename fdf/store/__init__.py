@@ -1,0 +1,1 @@
+"""How tables, original bytes, receipts and shards lie on disk."""

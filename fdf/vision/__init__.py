@@ -1,0 +1,1 @@
+"""Detectors, keypoints, head pose, quality and embeddings, behind small protocols."""

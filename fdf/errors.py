@@ -25,14 +25,14 @@ class FdfError(Exception):
         super().__init__(problem, expected, got, action)
 
     def __str__(self) -> str:
-        parts = [self.problem.rstrip(".") + "."]
+        parts = [self.problem]
         if self.expected:
-            parts.append(f"Expected {self.expected.rstrip('.')}.")
+            parts.append(f"Expected {self.expected}")
         if self.got:
-            parts.append(f"Got {self.got.rstrip('.')}.")
+            parts.append(f"Got {self.got}")
         if self.action:
-            parts.append(self.action.rstrip(".") + ".")
-        return " ".join(parts)
+            parts.append(self.action[0].upper() + self.action[1:])
+        return " ".join(part if part.endswith(("?", "!")) else f"{part.rstrip('.')}." for part in parts)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Survive the way back from a worker process: keyword-only arguments defeat the default."""

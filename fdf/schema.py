@@ -94,7 +94,7 @@ def _field(name: str, kind: pa.DataType, doc: str, *, nullable: bool = True, vol
 
 _key = {"nullable": False}
 _text, _f32, _i32, _i64 = pa.string(), pa.float32(), pa.int32(), pa.int64()
-_time = pa.timestamp("s", tz="UTC")
+_time = pa.timestamp("ms", tz="UTC")
 _box_f, _box_i = pa.list_(_f32, 4), pa.list_(_i32, 4)
 _models = pa.list_(
     pa.struct([("id", _text), ("task", _text), ("sha256", _text), ("weight_license", _text)]),
@@ -126,7 +126,7 @@ PHOTOS = pa.schema(
         _field("title", _text, "Title given by the owner."),
         _field("tags", pa.list_(_text), "User tags."),
         _field("machine_tags", pa.list_(_text), "Machine tags."),
-        _field("date_taken", pa.timestamp("s"), "When the picture was taken, camera time; null if impossible."),
+        _field("date_taken", pa.timestamp("ms"), "When the picture was taken, camera time; null if impossible."),
         _field("date_uploaded", _time, "When the picture was uploaded; null if impossible."),
         _field("capture_device", _text, "Camera, as Flickr names it."),
         _field("longitude", _f32, "Degrees east; null unless the recipe asks for places."),
@@ -197,7 +197,8 @@ KEPT = pa.schema(
     [
         _field("face_id", _text, "Stable id of the face.", **_key),
         _field("photo_id", _text, "Id of the photo within its source.", **_key),
-        _field("crop_box", _box_i, "Crop [x0, y0, x1, y1) by the recipe's rule; may leave the picture.", **_key),
+        _field("crop_rule", _text, "`fdf128` or `fdf256`.", **_key),
+        _field("crop_box", _box_i, "Crop [x0, y0, x1, y1) by that rule; may leave the picture.", **_key),
         _field("cell", _text, "Cell of the balance grid: yaw, size, brightness.", **_key),
     ]
 )
@@ -229,7 +230,7 @@ RELEASE = pa.schema(
         _field("owner_name", _text, "The owner's name: the author to credit."),
         _field("page_url", _text, "Page of the photo."),
         _field("download_url", _text, "URL of the picture as the source gives it.", **_key),
-        _field("date_taken", pa.timestamp("s"), "When the picture was taken."),
+        _field("date_taken", pa.timestamp("ms"), "When the picture was taken."),
         _field("date_uploaded", _time, "When the picture was uploaded."),
         _field("photo_sha256", _text, "SHA-256 of the photo's bytes.", **_key),
         _field("photo_pixel_sha256", _text, "SHA-256 of the photo's upright pixels.", **_key),

@@ -1,0 +1,5 @@
+"""`python -m fdf`."""
+
+from fdf.cli.app import main
+
+main()

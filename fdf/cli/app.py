@@ -1,0 +1,46 @@
+"""The `fdf` command. Each command's file parses, makes one library call and prints; errors end here as one paragraph."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from fdf import __version__
+from fdf.errors import FdfError
+
+app = typer.Typer(
+    name="fdf",
+    help="Build, audit, regenerate and use the Flickr Diverse Faces corpus.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"fdf {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Build, audit, regenerate and use the Flickr Diverse Faces corpus."""
+
+
+def main() -> None:
+    """Entry point: run a command, turn errors into one paragraph and an exit code that means something."""
+    from fdf.cli import commands  # noqa: F401 - registers all commands
+
+    try:
+        app()
+    except FdfError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(error.exit_code)

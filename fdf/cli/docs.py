@@ -1,0 +1,5 @@
+"""`fdf docs`."""
+
+
+def docs() -> None:
+    """x."""

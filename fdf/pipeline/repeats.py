@@ -1,0 +1,64 @@
+"""Photo ids that stand in more than one partition of the metadata.
+
+`metadata` sees one partition and drops what repeats there. What repeats across partitions is found here, once all of them are
+done, and dropped by `fetch`: the first row keeps the id, as it would within one partition. From `fetch` on ids are unique.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from fdf.errors import DataError
+from fdf.pipeline.layout import Layout
+from fdf.schema import PHOTOS
+from fdf.store.files import write_bytes
+from fdf.store.tables import read_table
+
+_FILE = "repeated.json"
+
+
+def record_repeats(layout: Layout, partitions: Sequence[str]) -> None:
+    """Find the repeated ids of finished metadata and write them beside it: partition → ids that an earlier one holds."""
+    body = (json.dumps(find_repeats(layout, partitions), indent=1) + "\n").encode()
+    path = layout.stage("metadata") / _FILE
+    if not path.is_file() or path.read_bytes() != body:
+        write_bytes(path, body)
+
+
+def read_repeats(layout: Layout) -> dict[str, list[str]]:
+    """What `record_repeats` wrote."""
+    path = layout.stage("metadata") / _FILE
+    try:
+        found: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} can't be read ({error})", action="Run `fdf build --until metadata` again") from error
+
+
+def find_repeats(layout: Layout, partitions: Sequence[str]) -> dict[str, list[str]]:
+    """Partition → ids that stand in an earlier one. Holds eight bytes an id: 68 M photos take half a gigabyte."""
+    hashes = [pd.util.hash_array(_ids(layout, part).to_numpy()) for part in partitions]
+    values, counts = np.unique(np.concatenate(hashes), return_counts=True) if hashes else (np.empty(0, np.uint64),) * 2
+    suspects = values[counts > 1]
+    seen: set[str] = set()
+    found: dict[str, list[str]] = defaultdict(list)
+    for part, hashed in zip(partitions, hashes, strict=True):
+        places = np.flatnonzero(np.isin(hashed, suspects))
+        if not len(places):
+            continue
+        ids = _ids(layout, part)
+        for photo_id in (str(ids.iloc[place]) for place in places):
+            if photo_id in seen:
+                found[part].append(photo_id)
+            seen.add(photo_id)
+    return dict(found)
+
+
+def _ids(layout: Layout, partition: str) -> pd.Series:
+    column = read_table(layout.kept("metadata", partition), PHOTOS, ["photo_id"])["photo_id"]
+    return column.to_pandas().astype(object)

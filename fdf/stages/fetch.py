@@ -1,0 +1,197 @@
+"""Stage `fetch`: PHOTOS → original bytes in an archive and FETCHED, over real HTTP.
+
+Candidates are tried in the recipe's order. Each outcome is `ok` or one of the closed list; when several candidates fail,
+a retryable failure wins (the photo may still be there), else the last one speaks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import pyarrow as pa
+from pydantic import Field
+
+from fdf.consent.signals import robots_signal
+from fdf.schema import FETCHED, Reason
+from fdf.sources.download import Download, DownloadError
+from fdf.sources.yfcc import flickr_urls
+from fdf.stages.base import Config, Stage, StageResult, Tools, drop, dropped_table, execution, ordered_map
+from fdf.vision.picture import PictureError, decode, phash, pixel_sha256
+
+NAME: Final = "fetch"
+AGENT: Final = "fdf"
+"""Our token in robots directives and in the User-Agent."""
+
+Candidate = Literal["mirror", "mirror_ext", "download_url", "original", "1024", "640", "500"]
+_FLICKR_SUFFIX: Final = {"original": "_o", "1024": "_b", "640": "_z", "500": ""}
+
+
+class FetchConfig(Config):
+    """Where the pictures come from and how to ask for them."""
+
+    candidates: tuple[Candidate, ...] = Field(
+        ("mirror", "mirror_ext", "download_url"),
+        min_length=1,
+        description="URLs to try, in order: the mirror's key (`.jpg`, then the photo's own extension), the download URL of the "
+        "metadata, or Flickr's own sizes by long edge.",
+    )
+    mirror: str = Field(
+        "https://multimedia-commons.s3-us-west-2.amazonaws.com",
+        description="Base URL of the mirror; keys are appended.",
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        ("multimedia-commons.s3-us-west-2.amazonaws.com", "live.staticflickr.com"),
+        description="Hosts (or host:port) that may be asked, redirects included. Nothing else is ever contacted.",
+    )
+    contact: str = execution(
+        "", "Who runs this: an e-mail address or URL, put into the User-Agent. Needed outside loopback."
+    )
+    max_bytes: int = Field(64 << 20, gt=0, description="Largest file taken.")
+    max_pixels: int = Field(
+        100_000_000, gt=0, description="Most pixels a picture may have: more is a decompression bomb."
+    )
+    placeholder_sha256: tuple[str, ...] = Field((), description="SHA-256 of known 'photo unavailable' pictures.")
+    obey_robots_headers: bool = Field(True, description="Drop photos served with noai, noindex or a TDM reservation.")
+    requests_per_second: float = execution(20.0, "For each host and the whole run; 0 for no limit.", ge=0)
+    threads: int = execution(16, "Requests under way at once, for each worker.", ge=1, le=256)
+    connect_timeout: float = execution(10.0, "Seconds to connect.", gt=0)
+    read_timeout: float = execution(20.0, "Seconds without a byte.", gt=0)
+    photo_timeout: float = execution(60.0, "Seconds for one whole answer.", gt=0)
+    retries: int = execution(4, "Further tries after a retryable failure.", ge=0, le=20)
+    backoff: float = execution(0.5, "Base of the exponential backoff, seconds.", ge=0)
+    retry_after_cap: float = execution(120.0, "Longest Retry-After that is waited for, seconds.", ge=0)
+
+
+@dataclass(frozen=True)
+class _Fetched:
+    """One photo's outcome: bytes and their row, or a drop."""
+
+    photo_id: str
+    data: bytes = field(default=b"", repr=False)
+    row: Mapping[str, Any] | None = None
+    refused: tuple[Reason, str] | None = None
+
+
+def run(tables: Mapping[str, pa.Table], config: FetchConfig, tools: Tools) -> StageResult:
+    """PHOTOS → FETCHED; bytes go to `tools.sink` in the order of the photos."""
+    if tools.sink is None or tools.downloader is None:
+        raise ValueError("fetch needs a sink and a downloader")
+    photos = tables["metadata"].to_pylist()
+    kept: list[dict[str, Any]] = []
+    dropped: list[dict[str, Any]] = []
+    by_candidate: Counter[str] = Counter()
+    for outcome in ordered_map(lambda photo: _fetch(photo, config, tools), photos, config.threads):
+        tools.advance(1)
+        if outcome.refused or outcome.row is None:
+            dropped.append(drop(NAME, outcome.photo_id, *(outcome.refused or (Reason.HTTP_ERROR, ""))))
+            continue
+        extension = outcome.row["format"].lower().replace("jpeg", "jpg")
+        archive, offset, length = tools.sink.add(f"{_safe(outcome.photo_id)}.{extension}", outcome.data)
+        kept.append({**outcome.row, "archive": archive, "offset": offset, "length": length})
+        by_candidate[outcome.row["candidate"]] += 1
+    notes = {f"candidate.{name}": count for name, count in sorted(by_candidate.items())}
+    return StageResult(pa.Table.from_pylist(kept, schema=FETCHED), dropped_table(dropped), notes)
+
+
+def candidate_urls(photo: Mapping[str, Any], config: FetchConfig, mirror: str) -> Iterator[tuple[str, str]]:
+    """(candidate, URL) of one PHOTOS row in the recipe's order; those that its columns can't form are left out."""
+    key = photo["mirror_key"]
+    sizes = flickr_urls(
+        photo["server_id"], photo["photo_id"], photo["secret"], photo["secret_original"], photo["extension"]
+    )
+    for name in config.candidates:
+        if name == "mirror" and key:
+            yield name, f"{mirror}/{key}"
+        elif name == "mirror_ext" and key and photo["extension"] not in (None, "jpg"):
+            yield name, f"{mirror}/{key.removesuffix('.jpg')}.{photo['extension']}"
+        elif name == "download_url":
+            yield name, photo["download_url"]
+        elif name in _FLICKR_SUFFIX and _FLICKR_SUFFIX[name] in sizes:
+            yield name, sizes[_FLICKR_SUFFIX[name]]
+
+
+def _fetch(photo: Mapping[str, Any], config: FetchConfig, tools: Tools) -> _Fetched:
+    if photo["photo_id"] in tools.repeated:
+        return _Fetched(photo["photo_id"], refused=(Reason.BAD_ROW, "this photo id stands in an earlier partition"))
+    failures: list[tuple[Reason, str]] = []
+    attempts = 0
+    for name, url in candidate_urls(photo, config, tools.mirror):
+        try:
+            download = tools.downloader.get(url)
+            attempts += download.attempts
+            row = _examine(photo, download, config)
+            row |= {"candidate": name, "attempts": attempts, "fetched_at": tools.now()}
+            return _Fetched(photo["photo_id"], download.data, row)
+        except DownloadError as error:
+            attempts += error.attempts
+            failures.append((error.reason, error.detail))
+        except PictureError as error:
+            failures.append((error.reason, f"{error.detail} ({url})"))
+        if failures[-1][0] is Reason.OPTED_OUT:
+            break  # another URL of the same picture is the same picture
+    if not failures:
+        return _Fetched(
+            photo["photo_id"], refused=(Reason.BAD_ROW, "the row gives none of the recipe's candidate URLs")
+        )
+    worth_retrying = [failure for failure in failures if failure[0].retryable]
+    reason, detail = (worth_retrying or failures)[-1]
+    return _Fetched(photo["photo_id"], refused=(reason, f"{detail}; {attempts} requests"))
+
+
+def _examine(photo: Mapping[str, Any], download: Download, config: FetchConfig) -> dict[str, Any]:
+    """Check the bytes; returns their FETCHED fields.
+
+    Raises:
+        DownloadError, PictureError: with the reason.
+    """
+    digest = hashlib.sha256(download.data).hexdigest()
+    if photo["expected_sha256"] not in (None, digest):
+        raise DownloadError(Reason.HASH_MISMATCH, f"sha256 {digest}, the list says {photo['expected_sha256']}")
+    if digest in config.placeholder_sha256:
+        raise DownloadError(Reason.PLACEHOLDER, f"sha256 {digest} is a known placeholder")
+    signal = robots_signal(download.headers, AGENT)
+    if signal and config.obey_robots_headers:
+        raise DownloadError(Reason.OPTED_OUT, f"the server says {signal}")
+    picture = decode(download.data, config.max_pixels)
+    height, width = picture.pixels.shape[:2]
+    return {
+        "photo_id": photo["photo_id"],
+        "status": "ok",
+        "http_status": download.http_status,
+        "url": download.url,
+        "size_bytes": len(download.data),
+        "sha256": digest,
+        "pixel_sha256": pixel_sha256(picture.pixels),
+        "phash": phash(picture.pixels),
+        "width": width,
+        "height": height,
+        "format": picture.format,
+        "etag": download.headers.get("etag"),
+        "last_modified": download.headers.get("last-modified"),
+        "robots_signal": signal,
+    }
+
+
+def _safe(photo_id: str) -> str:
+    """A member name that can't leave a folder or confuse a shell; ids of unknown lists are hostile text."""
+    safe = photo_id if photo_id.isascii() and photo_id.replace("_", "").replace("-", "").isalnum() else ""
+    return safe[:80] or hashlib.sha256(photo_id.encode()).hexdigest()[:32]
+
+
+STAGE = Stage(
+    name=NAME,
+    version=1,
+    unit="photo",
+    scope="partition",
+    reads=("metadata",),
+    schema=FETCHED,
+    config=FetchConfig,
+    run=run,
+    doc="Fetches the photos over HTTP, checks that they are pictures, stores the bytes untouched.",
+    tools=("sink", "downloader", "repeated"),
+    seconds=0.05,
+)

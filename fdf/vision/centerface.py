@@ -1,0 +1,162 @@
+"""CenterFace: the default detector, bundled.
+
+One fully convolutional network gives a heat map of face centres with size, offset and five points
+(Xu et al., "CenterFace: Joint Face Detection and Alignment Using Face as Point", 2019, arXiv:1911.03599). It sees faces from
+about 24 to 400 pixels of its input, so a picture is looked at twice: with its long side at 640–1280 pixels, and at a third
+of that for faces which fill the picture. Smaller faces in big pictures need tiles.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fdf.vision.base import Detections, Floats, Pixels, check_pictures, make_detections, nms
+from fdf.vision.sessions import run_rows, session
+from fdf.vision.zoo import Model, model, path_of
+
+_STRIDE = 4  # of the heat map
+_MULTIPLE = 32  # the network wants sides that are multiples of this
+_CHUNK = 8  # pictures of one size held as floats at once
+
+
+@dataclass(frozen=True)
+class CenterFaceConfig:
+    """How CenterFace looks at a picture.
+
+    Attributes:
+        score: lowest score of a face, 0–1.
+        overlap: two boxes with a greater intersection over union are one face.
+        min_side: pictures whose long side is smaller are enlarged to this before the network.
+        max_side: pictures whose long side is larger are shrunk to this.
+        second_pass: look again at a third of the size (at least 256), for faces larger than 400 pixels of the first.
+        tile: also cut pictures whose long side exceeds `max_side` into overlapping tiles of this many pixels of the
+            original, for faces smaller than 24/`max_side` of the picture; 0 for none. Costs one pass a tile.
+    """
+
+    score: float = 0.5
+    overlap: float = 0.35
+    min_side: int = 640
+    max_side: int = 1280
+    second_pass: bool = True
+    tile: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.score < 1 or not 0 < self.overlap < 1:
+            raise ValueError("CenterFaceConfig: score and overlap must lie between 0 and 1.")
+        if not _MULTIPLE <= self.min_side <= self.max_side:
+            raise ValueError(f"CenterFaceConfig: expected {_MULTIPLE} <= min_side <= max_side.")
+        if self.tile and self.tile < 2 * _MULTIPLE:
+            raise ValueError(f"CenterFaceConfig: a tile has at least {2 * _MULTIPLE} pixels; 0 for no tiles.")
+
+
+FAST = CenterFaceConfig(max_side=640, second_pass=False)
+"""One pass at 640 pixels: as many faces on ordinary photos, fewer where they are small or fill the picture."""
+
+
+@dataclass(frozen=True)
+class _View:
+    """One look at one picture: the part [x0, y0, x1, y1) of it at width × height for the network."""
+
+    picture: int
+    part: tuple[int, int, int, int]
+    width: int
+    height: int
+
+
+class CenterFace:
+    """Detector with five points, MIT weights trained on WIDER FACE. Boxes reach from forehead to chin."""
+
+    id = "centerface"
+
+    def __init__(self, config: CenterFaceConfig | None = None, *, threads: int = 1, cuda: bool = False) -> None:
+        self.config = config or CenterFaceConfig()
+        row = model("centerface")
+        self.models: tuple[Model, ...] = (row,)
+        self._network = session(path_of(row), threads=threads, cuda=cuda)
+
+    def detect(self, pictures: Sequence[Pixels]) -> list[Detections]:
+        """Faces of each picture, boxes clipped to it. Pictures of one network size go through together."""
+        check_pictures(pictures)
+        by_size: dict[tuple[int, int], list[_View]] = defaultdict(list)
+        for index, picture in enumerate(pictures):
+            for view in self._views(index, picture.shape[1], picture.shape[0]):
+                by_size[view.width, view.height].append(view)
+        found: list[list[npt.NDArray[np.float64]]] = [[] for _ in pictures]
+        for views in by_size.values():
+            for at in range(0, len(views), _CHUNK):
+                chunk = views[at : at + _CHUNK]
+                outputs = run_rows(self._network, np.concatenate([_blob(pictures[v.picture], v) for v in chunk]))
+                for row, view in enumerate(chunk):
+                    found[view.picture].append(_decode([output[row] for output in outputs], view, self.config.score))
+        return [self._joined(rows, picture) for rows, picture in zip(found, pictures, strict=True)]
+
+    def _views(self, index: int, width: int, height: int) -> list[_View]:
+        config = self.config
+        whole = (0, 0, width, height)
+        side = min(max(width, height, config.min_side), config.max_side)
+        views = [_View(index, whole, *_network_size(width, height, side))]
+        if config.second_pass:
+            small = _View(index, whole, *_network_size(width, height, max(256, side // 3)))
+            views.append(small)
+        if config.tile and max(width, height) > config.max_side:
+            for x0, x1 in _spans(width, config.tile):
+                for y0, y1 in _spans(height, config.tile):
+                    part_side = min(max(x1 - x0, y1 - y0, config.min_side), config.max_side)
+                    views.append(_View(index, (x0, y0, x1, y1), *_network_size(x1 - x0, y1 - y0, part_side)))
+        return list(dict.fromkeys(views))
+
+    def _joined(self, rows: list[npt.NDArray[np.float64]], picture: Pixels) -> Detections:
+        # By falling score first: the order in which views were grouped must not decide a tie.
+        every = np.concatenate(rows)
+        every = every[np.lexsort((*every[:, :4].T, -every[:, 4]))]
+        every = every[nms(every[:, :4], every[:, 4], self.config.overlap)]
+        return make_detections(every[:, :4], every[:, 4], every[:, 5:], picture.shape[1], picture.shape[0])
+
+
+def _network_size(width: int, height: int, side: int) -> tuple[int, int]:
+    scale = side / max(width, height)
+    w, h = (max(_MULTIPLE, round(v * scale / _MULTIPLE) * _MULTIPLE) for v in (width, height))
+    return w, h
+
+
+def _spans(length: int, tile: int) -> list[tuple[int, int]]:
+    """Intervals of at most `tile` that cover 0–length and overlap by a quarter of it or more."""
+    if length <= tile:
+        return [(0, length)]
+    count = -(-(length - tile) // (tile * 3 // 4)) + 1
+    starts = [round(k * (length - tile) / (count - 1)) for k in range(count)]
+    return [(start, start + tile) for start in starts]
+
+
+def _blob(picture: Pixels, view: _View) -> Floats:
+    import cv2
+
+    x0, y0, x1, y1 = view.part
+    part = picture[y0:y1, x0:x1]
+    shrinks = view.width < part.shape[1] and view.height < part.shape[0]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized = cv2.resize(part, (view.width, view.height), interpolation=how)
+    return np.ascontiguousarray(resized.transpose(2, 0, 1)[None], dtype=np.float32)
+
+
+def _decode(outputs: list[Floats], view: _View, threshold: float) -> npt.NDArray[np.float64]:
+    """Rows of box (4), score (1) and five points (10) in pixels of the picture."""
+    heat, scale, offset, points = outputs
+    y, x = np.where(heat[0] >= threshold)
+    score = heat[0, y, x].astype(np.float64)
+    h, w = np.exp(scale[:, y, x].astype(np.float64)) * _STRIDE
+    cy, cx = (offset[:, y, x].astype(np.float64) + 0.5 + np.stack([y, x])) * _STRIDE
+    corner = np.stack([cx - w / 2, cy - h / 2], axis=1)
+    box = np.concatenate([corner, corner + np.stack([w, h], axis=1)], axis=1)
+    five = points[:, y, x].T.reshape(-1, 5, 2)[..., ::-1] * np.stack([w, h], axis=1)[:, None] + corner[:, None]
+    keep = nms(box, score, 0.3)
+    x0, y0, x1, y1 = view.part
+    factor = np.array([(x1 - x0) / view.width, (y1 - y0) / view.height])
+    box = (box[keep].reshape(-1, 2, 2) * factor + [x0, y0]).reshape(-1, 4)
+    five = (five[keep] * factor + [x0, y0]).reshape(-1, 10)
+    return np.concatenate([box, score[keep, None], five], axis=1)

@@ -3,7 +3,6 @@
 Coordinates are pixels (x, y), origin at the top left corner of the upright (EXIF orientation applied) original picture,
 float32; boxes are [x0, y0, x1, y1) with x1 > x0 and y1 > y0. Columns marked `volatile` hold a time or something that a
 server may change between two identical runs: content digests leave them out, everything else must be byte-identical.
-`docs/manifest.md` is generated from this file (`fdf docs`).
 """
 
 from __future__ import annotations

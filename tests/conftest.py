@@ -1,1 +1,41 @@
-"""Here so that pytest puts this folder on the path: `import fakes` works in every test."""
+"""What all tests share: a fixed clock, and the sample corpus built once for the whole session."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+ROOT = Path(__file__).resolve().parent.parent
+EPOCH = "1700000000"
+"""SOURCE_DATE_EPOCH of all builds in tests: columns that hold a time agree, too."""
+
+
+@pytest.fixture(autouse=True)
+def _fixed_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", EPOCH)
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def sample_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished build of the sample recipe. Read-only: tests that change a build copy it."""
+    from fdf.pipeline.recipe import load_recipe
+    from fdf.pipeline.runner import build
+
+    # Test processes share one build: the first makes it, the others find it done.
+    shared = tmp_path_factory.getbasetemp().parent
+    out = shared / "sample-build"
+    with FileLock(shared / "sample-build.lock"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", EPOCH)
+        recipe = load_recipe(ROOT / "pipelines/sample.toml", [f"loopback.port={free_port()}"])
+        build(recipe, out, workers=2)
+    return out

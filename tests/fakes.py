@@ -94,7 +94,11 @@ def chunked(*chunks: bytes) -> Behaviour:
 
 def reset(talk: _Conversation) -> None:
     """RST instead of an answer."""
-    talk.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    _rst_on_close(talk.request)
+
+
+def _rst_on_close(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def silence(head: bytes = b"") -> Behaviour:
@@ -146,6 +150,9 @@ class _Conversation(socketserver.BaseRequestHandler):
                 if not (received := self.request.recv(4096)):
                     return
                 head += received
+                if head.startswith(b"\x16"):  # a TLS handshake: what plain servers say to it
+                    self.send(_head(400, {}))
+                    return
             first, _, rest = head.decode("latin-1").partition("\r\n")
             self.server.behave(first.split(" ")[1], Parser().parsestr(rest), self)
 
@@ -188,10 +195,10 @@ class MisbehavingServer(socketserver.ThreadingTCPServer):
     def asked(self, path: str) -> int:
         return sum(asked.path == path for asked in self.log)
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:
+    def verify_request(self, request: Any, *_: Any) -> bool:
         self._resets -= 1
         if self._resets >= 0:
-            reset(_Talker(request))  # type: ignore[arg-type]
+            _rst_on_close(request)
             return False
         return True
 
@@ -203,7 +210,7 @@ class MisbehavingServer(socketserver.ThreadingTCPServer):
             self._times[path] += 1
         behaviour(talk)
 
-    def handle_error(self, request: Any, client_address: Any) -> NoReturn:
+    def handle_error(self, *_: Any) -> NoReturn:
         raise  # noqa: PLE0704 - a defect of a test: pytest reports it
 
     def shutdown_request(self, request: Any) -> None:
@@ -218,11 +225,6 @@ class MisbehavingServer(socketserver.ThreadingTCPServer):
         self.shutdown()
         self._thread.join()
         self.server_close()  # waits for all conversations
-
-
-@dataclass
-class _Talker:
-    request: socket.socket
 
 
 def downloader(server: MisbehavingServer | None = None, clock: FakeClock | None = None, **policy: Any) -> Downloader:

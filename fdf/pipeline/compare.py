@@ -6,7 +6,6 @@ round differently in the last bits, so measured columns are compared within tole
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -15,12 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from fdf.errors import UsageError
-from fdf.pipeline.layout import Layout
-from fdf.pipeline.publish import CHECKSUMS
+from fdf.pipeline.layout import RELEASE_FILE, Layout
 from fdf.pipeline.recipe import STAGES
 from fdf.pipeline.validate import Problem
 from fdf.schema import RELEASE, volatile_columns
-from fdf.store.files import make_folder
 from fdf.store.tables import content_digest, read_table
 
 _TOLERANCE: Final[dict[str, float]] = {
@@ -41,25 +38,15 @@ _FOLLOWS_BOX: Final = {"crop_box": 1, "crop_size": 2}
 """Whole pixels that may step by one where a box edge lies on a boundary; the crop's digest follows."""
 
 
-def export_manifest(layout: Layout, folder: Path) -> Path:
-    """Copy the release of a build to where it is published: `release.parquet` and its checksum."""
-    make_folder(folder)
-    source = layout.kept("manifest", STAGES["manifest"].partition)
-    shutil.copyfile(source, folder / "release.parquet")
-    lines = (layout.stage("manifest") / CHECKSUMS).read_text().splitlines(keepends=True)
-    (folder / CHECKSUMS).write_text("".join(line for line in lines if line.endswith("  release.parquet\n")))
-    return folder / "release.parquet"
-
-
 def compare_manifests(layout: Layout, published: Path) -> list[Problem]:
     """Differences between a build's release and the one in `published`; empty if they agree.
 
     Raises:
         UsageError: there is no published manifest.
     """
-    path = published / "release.parquet" if published.is_dir() else published
+    path = published / RELEASE_FILE if published.is_dir() else published
     if not path.is_file():
-        raise UsageError(f"There is no manifest at {path}", expected="a folder with release.parquet, or such a file")
+        raise UsageError(f"There is no manifest at {path}", expected=f"a folder with a {RELEASE_FILE}, or such a file")
     theirs = read_table(path, RELEASE)
     ours = read_table(layout.kept("manifest", STAGES["manifest"].partition), RELEASE)
     if content_digest(theirs) == content_digest(ours):

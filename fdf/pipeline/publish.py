@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fdf.errors import DataError
-from fdf.pipeline.layout import Layout, finished
+from fdf.pipeline.layout import RELEASE_FILE, Layout, finished
 from fdf.pipeline.repeats import record_repeats
 from fdf.store.files import file_sha256, write_bytes
 from fdf.store.receipts import Receipt
@@ -39,11 +39,11 @@ def shard_entries(receipts: dict[str, Receipt]) -> list[ShardEntry]:
 
 
 def _publish_manifest(layout: Layout) -> None:
-    """`manifest/SHA256SUMS` over the release table, in the format of sha256sum."""
-    lines = [f"{file_sha256(path)}  {path.name}\n" for path in sorted(layout.stage("manifest").glob("*.parquet"))]
+    """`manifest/SHA256SUMS` of the release table, in the format of sha256sum."""
+    line = f"{file_sha256(layout.stage('manifest') / RELEASE_FILE)}  {RELEASE_FILE}\n"
     path = layout.stage("manifest") / CHECKSUMS
-    if not path.is_file() or path.read_text() != "".join(lines):
-        write_bytes(path, "".join(lines).encode())
+    if not path.is_file() or path.read_text() != line:
+        write_bytes(path, line.encode())
 
 
 def _publish_index(layout: Layout) -> None:

@@ -169,7 +169,7 @@ class Downloader:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = requests.Session()
+            session = self._local.session = _Session()
             session.headers.update(
                 {"User-Agent": self.policy.user_agent, "Accept": "image/*", "Accept-Encoding": "identity"}
             )
@@ -315,6 +315,13 @@ class _HttpPool(urllib3.HTTPConnectionPool):
 
 class _HttpsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _HttpsConnection
+
+
+class _Session(requests.Session):
+    """A session that leaves redirects alone: requests would read the whole body of one, of any size, to look ahead."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Nowhere: `Downloader` follows them, and checks every host."""
 
 
 class _Adapter(HTTPAdapter):

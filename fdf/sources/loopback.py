@@ -88,12 +88,12 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        super().__init__(address, handler)
         self.files: dict[str, Path] = {}
         self.routes: dict[str, dict[str, Any]] = {}
         self._served: Counter[str] = Counter()
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
+        super().__init__(address, handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection in a thread of its own, and remember it."""

@@ -45,7 +45,7 @@ def over_cap(
         return {}
     left_out: dict[tuple[str, str], Any] = {}
     sizes: Counter[Any] = Counter()
-    for face in sorted(faces, key=lambda face: lot(face.face_id, seed)):
+    for face in sorted(faces, key=lambda face: (lot(face.face_id, seed), face.key)):
         key = group(face)
         sizes[key] += 1
         if sizes[key] > cap:

@@ -150,6 +150,15 @@ def dropped_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=DROPPED)
 
 
+def by_photo(table: pa.Table, *columns: str) -> dict[str, dict[str, Any]]:
+    """Photo id → its row (all columns if none are named).
+
+    PHOTOS of a whole dataset may hold an id twice; the first row has it, as in `fetch`, which drops the later ones.
+    """
+    rows = (table.select(["photo_id", *columns]) if columns else table).to_pylist()
+    return {row["photo_id"]: row for row in reversed(rows)}
+
+
 def reasons(dropped: pa.Table) -> dict[str, int]:
     """How many drops of each reason."""
     return dict(sorted(Counter(dropped["reason"].to_pylist()).items()))

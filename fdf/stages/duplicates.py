@@ -6,7 +6,7 @@ All choices are deterministic and independent of the order of partitions: who co
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -57,7 +57,13 @@ def duplicate_photos(photos: Iterable[PhotoView], max_distance: int) -> dict[str
         # Against kept photos only: a chain of small steps must not swallow a whole series.
         if rest[later].photo_id not in found and rest[earlier].photo_id not in found:
             found[rest[later].photo_id] = rest[earlier].photo_id, f"{distance} of {_HASH_BITS} hash bits differ"
-    return found
+    return {photo_id: _last(found, photo_id) for photo_id in found}
+
+
+def _last(found: Mapping[str, tuple[str, str]], photo_id: str) -> tuple[str, str]:
+    """The link that leads to a kept photo: a twin by its bytes may itself be dropped as a twin by its pixels."""
+    twin, how = found[photo_id]
+    return _last(found, twin) if twin in found else (twin, how)
 
 
 def _alike(hashes: np.ndarray, max_distance: int) -> list[tuple[int, int, int]]:

@@ -1,16 +1,17 @@
 """Stage `fetch`: PHOTOS → original bytes in an archive and FETCHED, over real HTTP.
 
-Candidates are tried in the recipe's order. Each outcome is `ok` or one of the closed list; when several candidates fail,
-a retryable failure wins (the photo may still be there), else the last one speaks.
+Candidates are tried in the recipe's order. Each outcome is `ok` or one of the closed list. When several candidates fail: an
+opt-out stands whatever the others say; else a retryable failure wins (the photo may still be there), else the last answer of
+a server; a candidate that was never asked, because its host is not allowed, speaks only if no server was asked at all.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import pyarrow as pa
 from pydantic import Field
@@ -26,6 +27,7 @@ NAME: Final = "fetch"
 AGENT: Final = "fdf"
 """Our token in robots directives and in the User-Agent."""
 
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Candidate = Literal["mirror", "mirror_ext", "download_url", "original", "1024", "640", "500"]
 _FLICKR_SUFFIX: Final = {"original": "_o", "1024": "_b", "640": "_z", "500": ""}
 
@@ -48,13 +50,15 @@ class FetchConfig(Config):
         description="Hosts (or host:port) that may be asked, redirects included. Nothing else is ever contacted.",
     )
     contact: str = execution(
-        "", "Who runs this: an e-mail address or URL, put into the User-Agent. Needed outside loopback."
+        "",
+        "Who runs this: an e-mail address or URL, put into the User-Agent. Needed outside loopback.",
+        pattern=r"^[ -~]*$",  # what a header can hold
     )
     max_bytes: int = Field(64 << 20, gt=0, description="Largest file taken.")
     max_pixels: int = Field(
         100_000_000, gt=0, description="Most pixels a picture may have: more is a decompression bomb."
     )
-    placeholder_sha256: tuple[str, ...] = Field((), description="SHA-256 of known 'photo unavailable' pictures.")
+    placeholder_sha256: tuple[Sha256, ...] = Field((), description="SHA-256 of known 'photo unavailable' pictures.")
     obey_robots_headers: bool = Field(True, description="Drop photos served with noai, noindex or a TDM reservation.")
     requests_per_second: float = execution(20.0, "For each host and the whole run; 0 for no limit.", ge=0)
     threads: int = execution(16, "Requests under way at once, for each worker.", ge=1, le=256)
@@ -137,9 +141,19 @@ def _fetch(photo: Mapping[str, Any], config: FetchConfig, tools: Tools) -> _Fetc
         return _Fetched(
             photo["photo_id"], refused=(Reason.BAD_ROW, "the row gives none of the recipe's candidate URLs")
         )
-    worth_retrying = [failure for failure in failures if failure[0].retryable]
-    reason, detail = (worth_retrying or failures)[-1]
+    reason, detail = _most_telling(failures)
     return _Fetched(photo["photo_id"], refused=(reason, f"{detail}; {attempts} requests"))
+
+
+def _most_telling(failures: Sequence[tuple[Reason, str]]) -> tuple[Reason, str]:
+    """The failure that speaks for a photo; see the module's first lines."""
+
+    def rank(reason: Reason) -> int:
+        if reason is Reason.FORBIDDEN_HOST:
+            return 0
+        return 3 if reason is Reason.OPTED_OUT else 2 if reason.retryable else 1
+
+    return max(reversed(failures), key=lambda failure: rank(failure[0]))  # the last one of those that rank alike
 
 
 def _examine(photo: Mapping[str, Any], download: Download, config: FetchConfig) -> dict[str, Any]:
@@ -149,13 +163,13 @@ def _examine(photo: Mapping[str, Any], download: Download, config: FetchConfig) 
         DownloadError, PictureError: with the reason.
     """
     digest = hashlib.sha256(download.data).hexdigest()
-    if photo["expected_sha256"] not in (None, digest):
-        raise DownloadError(Reason.HASH_MISMATCH, f"sha256 {digest}, the list says {photo['expected_sha256']}")
     if digest in config.placeholder_sha256:
         raise DownloadError(Reason.PLACEHOLDER, f"sha256 {digest} is a known placeholder")
     signal = robots_signal(download.headers, AGENT)
     if signal and config.obey_robots_headers:
-        raise DownloadError(Reason.OPTED_OUT, f"the server says {signal}")
+        raise DownloadError(Reason.OPTED_OUT, f"the server says {signal} ({download.url})")
+    if photo["expected_sha256"] not in (None, digest):
+        raise DownloadError(Reason.HASH_MISMATCH, f"sha256 {digest}, the list says {photo['expected_sha256']}")
     picture = decode(download.data, config.max_pixels)
     height, width = picture.pixels.shape[:2]
     return {
@@ -178,8 +192,10 @@ def _examine(photo: Mapping[str, Any], download: Download, config: FetchConfig) 
 
 def _safe(photo_id: str) -> str:
     """A member name that can't leave a folder or confuse a shell; ids of unknown lists are hostile text."""
-    safe = photo_id if photo_id.isascii() and photo_id.replace("_", "").replace("-", "").isalnum() else ""
-    return safe[:80] or hashlib.sha256(photo_id.encode()).hexdigest()[:32]
+    plain = photo_id.isascii() and photo_id.replace("_", "").replace("-", "").isalnum()
+    if plain and len(photo_id) <= 80 and not photo_id.startswith("-"):
+        return photo_id
+    return hashlib.sha256(photo_id.encode()).hexdigest()[:32]
 
 
 STAGE = Stage(

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from fdf.schema import KEPT, Reason
 from fdf.stages.balance import BalanceConfig, cell, over_cap
-from fdf.stages.base import Config, Stage, StageResult, Tools, drop, dropped_table
+from fdf.stages.base import Config, Stage, StageResult, Tools, by_photo, drop, dropped_table
 from fdf.stages.duplicates import BurstFace, PhotoView, burst_duplicates, duplicate_photos
 from fdf.stages.rules import FaceView, RulesConfig, judge
 
@@ -49,14 +49,8 @@ class FilterConfig(Config):
 
 def run(tables: Mapping[str, pa.Table], config: FilterConfig, tools: Tools) -> StageResult:
     """FACES with their FETCHED and PHOTOS rows → KEPT."""
-    photos = {
-        row["photo_id"]: row
-        for row in _select(tables["metadata"], "photo_id", "owner_nsid", "date_taken", "date_uploaded")
-    }
-    fetched = {
-        row["photo_id"]: row
-        for row in _select(tables["fetch"], "photo_id", "sha256", "pixel_sha256", "phash", "width", "height")
-    }
+    photos = by_photo(tables["metadata"], "owner_nsid", "date_taken", "date_uploaded")
+    fetched = by_photo(tables["fetch"], "sha256", "pixel_sha256", "phash", "width", "height")
     faces = list(_views(tables["detect"], fetched))
     drops: Drops = {}
 
@@ -163,11 +157,6 @@ def _balance(
         alive = [face for face in faces if face.key not in drops]
         for face_key, (key, size) in over_cap(alive, group, cap, config.seed).items():
             drops[face_key] = Reason.OVER_REPRESENTED, f"{kind} {key} has {size}, cap {cap}"
-
-
-def _select(table: pa.Table, *columns: str) -> Iterable[dict[str, Any]]:
-    rows: Iterable[dict[str, Any]] = table.select(list(columns)).to_pylist()
-    return rows
 
 
 def _views(table: pa.Table, fetched: Mapping[str, Mapping[str, Any]]) -> Iterable[FaceView]:

@@ -16,9 +16,10 @@ from pydantic import Field
 from fdf.consent.attribution import attribution
 from fdf.consent.licenses import License, find_license
 from fdf.consent.signals import POLICY_VERSION
+from fdf.errors import DataError
 from fdf.schema import RELEASE
 from fdf.stages.balance import lot
-from fdf.stages.base import Config, Stage, StageResult, Tools, dropped_table, ordered_map
+from fdf.stages.base import Config, Stage, StageResult, Tools, by_photo, dropped_table, ordered_map
 from fdf.vision.crop import cut
 from fdf.vision.picture import decode, pixel_sha256
 
@@ -42,8 +43,7 @@ def run(tables: Mapping[str, pa.Table], config: ManifestConfig, tools: Tools) ->
     if blobs is None:
         raise ValueError("manifest needs blobs")
     faces = {(row["photo_id"], row["face_id"]): row for row in tables["detect"].drop_columns(["embedding"]).to_pylist()}
-    photos = {row["photo_id"]: row for row in tables["metadata"].to_pylist()}
-    fetched = {row["photo_id"]: row for row in tables["fetch"].to_pylist()}
+    photos, fetched = by_photo(tables["metadata"]), by_photo(tables["fetch"])
     models = [
         {name: model[name] for name in ("id", "task", "sha256", "weight_license")}
         for model in sorted(tools.models, key=lambda model: model["id"])
@@ -54,6 +54,13 @@ def run(tables: Mapping[str, pa.Table], config: ManifestConfig, tools: Tools) ->
         place = fetched[photo_id]
         data = blobs.read(place["archive"], place["offset"], place["length"])
         pixels = decode(data, place["width"] * place["height"]).pixels
+        if (digest := pixel_sha256(pixels)) != place["pixel_sha256"]:
+            raise DataError(
+                f"Photo {photo_id} in {place['archive']} is not the one that was fetched",
+                expected=f"pixels with sha256 {place['pixel_sha256']}",
+                got=digest,
+                action="The archive has changed since: `fdf validate` names the file; build again from there",
+            )
         return [
             {
                 **_photo_columns(photos[photo_id], place, config),
@@ -64,9 +71,9 @@ def run(tables: Mapping[str, pa.Table], config: ManifestConfig, tools: Tools) ->
             for row in kept
         ]
 
-    by_photo = [list(group) for _, group in groupby(tables["filter"].to_pylist(), key=lambda row: row["photo_id"])]
+    kept_by_photo = [list(group) for _, group in groupby(tables["filter"].to_pylist(), key=lambda row: row["photo_id"])]
     rows: list[dict[str, Any]] = []
-    for made in ordered_map(rows_of_photo, by_photo, tools.threads):
+    for made in ordered_map(rows_of_photo, kept_by_photo, tools.threads):
         rows += made
         tools.advance(len(made))
     placed = sorted(_place(rows, config), key=lambda row: (row["shard"], row.pop("position")))

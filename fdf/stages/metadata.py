@@ -54,12 +54,12 @@ def run(tables: Mapping[str, pa.Table], config: MetadataConfig, tools: Tools) ->
     for record in _rows(records):
         refused = _refuse(record, config, seen)
         photo_id = record["photo_id"]
+        # Without an id of its own a row is named by its line: two rows must not account for one photo.
+        name = photo_id if photo_id and photo_id not in seen else f"line:{record['line_index']}"
+        seen.add(name)
         if refused:
-            # Without an id of its own a row is named by its line: two rows must not account for one photo.
-            name = photo_id if photo_id and photo_id not in seen else f"line:{record['line_index']}"
             dropped.append(drop(NAME, name, *refused))
             continue
-        seen.add(photo_id)
         kept.append(_photo(record, tools.source, config, nulled))
     tools.advance(records.num_rows)
     return StageResult(
@@ -116,7 +116,7 @@ def _photo(record: dict[str, Any], source: str, config: MetadataConfig, nulled: 
             return None
         try:
             return parse(text)
-        except (_ImpossibleError, ValueError, OverflowError):
+        except (_ImpossibleError, ValueError, OverflowError, OSError):  # OSError: what the C library says of year 10⁹
             nulled[name] += 1
             return None
 
@@ -195,7 +195,8 @@ def _date_uploaded(text: str) -> datetime:
 
 
 def _utc(moment: datetime) -> datetime:
-    return moment.replace(microsecond=0, tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return aware.replace(microsecond=0)
 
 
 def _degrees(text: str, limit: float) -> float:

@@ -19,7 +19,7 @@ from pydantic import Field, field_validator
 
 from fdf.errors import DataError
 from fdf.schema import SHARDED
-from fdf.stages.base import Config, Stage, StageResult, Tools, dropped_table, ordered_map
+from fdf.stages.base import Config, Stage, StageResult, Tools, by_photo, dropped_table, ordered_map
 from fdf.vision.crop import cut, resize
 from fdf.vision.picture import decode, pixel_sha256
 
@@ -54,7 +54,7 @@ def run(tables: Mapping[str, pa.Table], config: ShardConfig, tools: Tools) -> St
     blobs, samples = tools.blobs, tools.samples
     if blobs is None or samples is None:
         raise ValueError("shard needs blobs and samples")
-    fetched = {row["photo_id"]: row for row in tables["fetch"].to_pylist()}
+    fetched = by_photo(tables["fetch"])
 
     def make(row: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[int, bytes]]:
         place = fetched[row["photo_id"]]

@@ -53,8 +53,15 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 def make_folder(path: Path) -> Path:
     """Make a folder and its parents; say clearly if that can't be done."""
-    with disk_errors(path):
-        path.mkdir(parents=True, exist_ok=True)
+    try:
+        with disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(
+            f"Can't make the folder {path} ({error.strerror})",
+            expected="a place on a file system that takes folders",
+            action="Choose another one with --out",
+        ) from error
     return path
 
 

@@ -110,7 +110,7 @@ def _simple(x0: float, y0: float, x1: float, y1: float, grow: float) -> tuple[in
     """Centred square of side max(w, h)·(1 + grow); may leave the picture. The floors are those of the published code."""
     width, height = x1 - x0, y1 - y0
     x, y = int(x0) + width // 2, int(y0) + height // 2
-    half = max(width, height) * (1 + grow) // 2
+    half = max(max(width, height) * (1 + grow) // 2, 1.0)  # a face of one pixel still gives a crop
     return int(x - half), int(y - half), int(x + half), int(y + half)
 
 

@@ -30,7 +30,7 @@ from fdf.vision.base import (
     make_detections,
 )
 from fdf.vision.facemesh import LEFT_EYE, RIGHT_EYE
-from fdf.vision.warp import Square, sample
+from fdf.vision.warp import Square, fit, sample
 from fdf.vision.zoo import Model, local_model, model, path_of
 
 _CHIP: Final = 150
@@ -159,15 +159,7 @@ class DlibEmbedder:
 
 def chip_square(five: npt.NDArray[np.floating]) -> Square:
     """Where dlib would cut its chip: similarity of five points (5, 2), dlib's order, to its mean face, padding 0.25."""
-    target = (_PADDING + _MEAN_FIVE) / (2 * _PADDING + 1)
-    points = np.asarray(five, dtype=np.float64)
-    a, b = target - target.mean(axis=0), points - points.mean(axis=0)
-    # Least squares of a rotation and a scale, as complex numbers: b = factor · a.
-    za, zb = a[:, 0] + 1j * a[:, 1], b[:, 0] + 1j * b[:, 1]
-    factor = (za.conj() @ zb) / (za.conj() @ za).real
-    offset = (0.5 + 0.5j - complex(*target.mean(axis=0))) * factor
-    centre = complex(*points.mean(axis=0)) + offset
-    return Square(centre.real, centre.imag, max(abs(factor), 1e-3), float(np.angle(factor)))
+    return fit((_PADDING + _MEAN_FIVE) / (2 * _PADDING + 1), five)
 
 
 def _corners(points: Keypoints) -> npt.NDArray[np.floating]:

@@ -27,12 +27,20 @@ from fdf.vision.base import (
     make_detections,
 )
 from fdf.vision.facemesh import five_points
+from fdf.vision.warp import fit, sample
 from fdf.vision.zoo import Model, local_model, path_of
 
 LICENSE: Final = "LicenseRef-InsightFace-noncommercial"
 """Non-commercial research only (github.com/deepinsight/insightface, issues 1877 and 2486)."""
 
 _KPS_OUTPUTS: Final = (9, 15)
+_LONGEST: Final = 600  # a picture this many times longer than wide is scaled to nothing by InsightFace's letterbox
+
+# Where ArcFace wants the five points, of 112 pixels (insightface/utils/face_align.py, `arcface_dst`). The points there count
+# from a pixel's centre.
+_ARCFACE: Final = (
+    np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]) + 0.5
+) / 112
 
 
 class InsightFaceDetector:
@@ -69,9 +77,6 @@ class InsightFaceDetector:
         return make_detections(rows[:, :4], rows[:, 4], five, width, height)
 
 
-_LONGEST: Final = 600  # a picture this many times longer than wide is scaled to nothing by InsightFace's letterbox
-
-
 class InsightFaceEmbedder:
     """Embedder: an ArcFace model, vectors of unit length, compared by cosine.
 
@@ -91,19 +96,16 @@ class InsightFaceEmbedder:
         self, pictures: Sequence[Pixels], detections: Sequence[Detections], keypoints: Sequence[Keypoints]
     ) -> list[Floats]:
         """float32 (N, dim) per picture, of unit length. Faces are aligned by the detector's five points or the mesh's."""
-        from insightface.utils import face_align
-
         check_batch(pictures, detections, keypoints)
         result = []
         for picture, found, points in zip(pictures, detections, keypoints, strict=True):
             five = found.landmarks5 if points.mesh is None else five_points(points.mesh)
             if five is None:
                 raise ValueError("ArcFace aligns faces by five points: this detector and keypointer give none.")
-            bgr = np.ascontiguousarray(picture[..., ::-1])
             rows = np.zeros((len(five), self.dim), dtype=np.float32)
             for row, points5 in enumerate(five):
-                chip = face_align.norm_crop(bgr, landmark=points5, image_size=self._net.input_size[0])
-                vector = np.asarray(self._net.get_feat(chip), dtype=np.float32).ravel()
+                chip = sample(picture, fit(_ARCFACE, points5), self._net.input_size[0])
+                vector = np.asarray(self._net.get_feat(np.ascontiguousarray(chip[..., ::-1])), dtype=np.float32).ravel()
                 rows[row] = vector / max(float(np.linalg.norm(vector)), 1e-12)
             result.append(rows)
         return result

@@ -72,8 +72,8 @@ _NOSE_LEVEL: Final = 0.565
 def pose_from_mesh(mesh: Points) -> Pose:
     """Pose of one face mesh (468, 3) by a rigid fit to a frontal template (Kabsch 1976).
 
-    On renders with known angles the mean error is 2.5° in yaw, 4.2° in pitch and 1.2° in roll; beyond 45° of yaw the mesh
-    falls short, by 5° and more, and full profiles read as about half (docs/models.md).
+    On renders with known angles the mean error is 2.6° in yaw, 4.3° in pitch and 1.4° in roll; beyond 45° of yaw the mesh
+    falls short and yaw errs by 7° (docs/models.md). Full profiles were not among them.
     """
     indices, template = _template()
     found = np.asarray(mesh[indices], dtype=np.float64)
@@ -88,7 +88,7 @@ def pose_from_mesh(mesh: Points) -> Pose:
 def pose_from_five(five: Points) -> Pose:
     """Coarse pose from five points (5, 2) in the order of `fdf.schema.LANDMARK_NAMES`, for faces without a mesh.
 
-    Errors on renders: 3.7° in yaw, 6.0° in pitch, 2.7° in roll; pitch is little better than a constant. Angles end at ±90°.
+    Errors on renders: 3.6° in yaw, 5.9° in pitch, 2.6° in roll; pitch is little better than a constant. Angles end at ±90°.
     """
     five = np.asarray(five, dtype=np.float64)
     eyes, mouth = five[:2].mean(axis=0), five[3:].mean(axis=0)

@@ -39,6 +39,18 @@ class Square:
         return np.asarray(points[..., :2] @ matrix[:, :2].T + matrix[:, 2], dtype=np.float64)
 
 
+def fit(target: Floats, points: Floats) -> Square:
+    """The square whose sample shows points (N, 2) of a picture nearest to where they should be (N, 2), in 0–1 of its side.
+
+    Least squares of a rotation, a scale and a shift (no reflection), solved as complex numbers.
+    """
+    goal, found = (np.asarray(xy, dtype=np.float64) @ [1, 1j] for xy in (target, points))
+    a, b = goal - goal.mean(), found - found.mean()
+    turn = complex(np.vdot(a, b) / np.vdot(a, a).real)
+    centre = complex(found.mean()) + (0.5 + 0.5j - complex(goal.mean())) * turn
+    return Square(centre.real, centre.imag, max(abs(turn), 1e-3), float(np.angle(turn)))
+
+
 def sample(pixels: Pixels, square: Square, size: int) -> Pixels:
     """The square as size × size RGB; black outside the picture.
 

@@ -269,9 +269,7 @@ def _fetch(row: Model) -> Path:
     name = f"{row.sha256[:16]}-{row.file}"
     if (folder / name).is_file() and sha256_of(folder / name) == row.sha256:
         return folder / name
-    from fdf import __version__
-
-    agent = {"User-Agent": f"fdf/{__version__} (fetching model weights)"}
+    agent = {"User-Agent": "fdf (fetching model weights)"}
     try:
         pooch.retrieve(
             row.url,

@@ -1,3 +1,4 @@
+import itertools
 import json
 from pathlib import Path
 
@@ -144,7 +145,8 @@ def test_darker_skin_has_a_lower_angle():
         picture = np.full((120, 120, 3), colour, np.uint8)
         angles.append(measure(picture, box, five, None, None).skin_ita)
     assert angles == sorted(angles, reverse=True)
-    assert angles[0] > 41 > 10 > angles[2] > -90
+    assert angles[0] > 41
+    assert -90 < angles[2] < 10
 
 
 @given(st.floats(-50, 150), st.floats(-50, 150), st.floats(1, 400), st.floats(-4, 4), st.sampled_from([8, 64]))
@@ -212,5 +214,5 @@ def test_tiles_cover_the_picture_and_overlap(length, tile):
     spans = _spans(length, tile)
     assert spans[0][0] == 0
     assert spans[-1][1] == length
-    for (_, end), (start, _) in zip(spans, spans[1:], strict=False):
+    for (_, end), (start, _) in itertools.pairwise(spans):
         assert end - start >= min(tile, length) // 5

@@ -32,6 +32,13 @@ def reason_of(data: bytes, **options: int) -> Reason:
     return caught.value.reason
 
 
+def outcome(data: bytes) -> Reason | tuple[int, ...]:
+    try:
+        return decode(data, max_pixels=100_000).pixels.shape
+    except PictureError as error:
+        return error.reason
+
+
 def png_header(width: int, height: int) -> bytes:
     ihdr = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + ihdr + struct.pack(">I", zlib.crc32(ihdr)) + b"\0\0\0\x0aIDAT"
@@ -104,10 +111,8 @@ def test_cut_files_are_truncated(kind, share):
 @settings(max_examples=150, deadline=None)
 def test_any_cut_gives_the_picture_or_a_picture_error(cut, kind):
     data = encoded(Image.fromarray(NOISE), kind)
-    try:
-        assert decode(data[:cut]).pixels.shape == NOISE.shape
-    except PictureError as error:
-        assert error.reason in {Reason.TRUNCATED, Reason.NOT_AN_IMAGE, Reason.UNDECODABLE}
+    got = outcome(data[:cut])
+    assert got in {NOISE.shape, Reason.TRUNCATED, Reason.NOT_AN_IMAGE, Reason.UNDECODABLE}
 
 
 @given(
@@ -119,10 +124,7 @@ def test_any_cut_gives_the_picture_or_a_picture_error(cut, kind):
 def test_any_flipped_byte_gives_a_picture_or_a_picture_error(at, byte, kind):
     data = bytearray(encoded(Image.fromarray(NOISE), kind))
     data[at % len(data)] = byte
-    try:
-        assert decode(bytes(data), max_pixels=100_000).pixels.dtype == np.uint8
-    except PictureError as error:
-        assert isinstance(error.reason, Reason)
+    assert isinstance(outcome(bytes(data)), Reason | tuple)
 
 
 def test_broken_pixels_are_undecodable():

@@ -1,0 +1,106 @@
+"""Killed at any instant, a build goes on and ends byte-identical; so it does with any number of workers."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fdf.pipeline.layout import Layout
+from fdf.pipeline.recipe import load_recipe
+from fdf.pipeline.runner import build
+from fdf.pipeline.validate import validate
+from tests.pipeline.conftest import fingerprints
+
+KILLS = 20
+
+
+def command(recipe: Path, out: Path) -> list[str]:
+    return [sys.executable, "-m", "fdf", "build", str(recipe), "--out", str(out), "--workers", "1", "--json"]
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_byte_identical(small_recipe, tmp_path: Path) -> None:
+    """Each build is killed until it survives a whole round; twenty kills in all, over as many builds as that takes."""
+    recipe = small_recipe()
+    start = time.monotonic()
+    subprocess.run(command(recipe, tmp_path / "calm"), check=True, capture_output=True)
+    whole = time.monotonic() - start
+    calm = fingerprints(tmp_path / "calm")
+    moments = random.Random(20)
+    kills = builds = 0
+    while kills < KILLS:
+        out = tmp_path / f"shot{builds}"
+        process = subprocess.Popen(command(recipe, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        try:
+            _, errors = process.communicate(timeout=moments.uniform(0.3, 1.0) * whole)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            _, errors = process.communicate()
+            kills += 1
+        assert "error" not in errors, errors
+        if process.returncode == 0:
+            assert fingerprints(out) == calm
+            builds += 1
+    subprocess.run(command(recipe, out), check=True, capture_output=True)
+    assert fingerprints(out) == calm
+    assert validate(Layout(out)).problems == []
+
+
+@pytest.mark.slow
+def test_any_number_of_workers_writes_the_same_bytes(small_recipe, tmp_path: Path) -> None:
+    recipe = load_recipe(small_recipe())
+    outputs = []
+    for workers in (1, 2, 4):
+        out = tmp_path / f"w{workers}"
+        # Zero seconds of patience: all but the first partition of a stage run in worker processes.
+        build(recipe, out, workers=workers, stay_seconds=0.0)
+        outputs.append(fingerprints(out))
+    assert outputs[0] == outputs[1] == outputs[2]
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_clear_error_and_nothing_is_lost(small_recipe, tmp_path: Path) -> None:
+    """The kernel itself refuses: no file may grow over 40 kB, so the first archive can't be written."""
+    recipe, out = small_recipe(), tmp_path / "out"
+    limited = [
+        sys.executable,
+        "-c",
+        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000));"
+        "sys.argv[0] = 'fdf'; runpy.run_module('fdf', run_name='__main__')",
+        *command(recipe, out)[3:],
+    ]
+    refused = subprocess.run(limited, capture_output=True, text=True, check=False)
+    assert refused.returncode == 3, refused.stderr
+    message = refused.stderr.strip().splitlines()
+    errors = [line for line in message if line.startswith("error:")]
+    assert len(errors) == 1
+    assert "refuses to take more" in errors[0]
+    assert "run the same command again" in errors[0]
+    assert not list(out.rglob("*.part-*")), "a half-written file was left"
+    assert Layout(out).finished("metadata") is not None
+    subprocess.run(command(recipe, out), check=True, capture_output=True)
+    subprocess.run(command(recipe, tmp_path / "calm"), check=True, capture_output=True)
+    assert fingerprints(out) == fingerprints(tmp_path / "calm")
+
+
+@pytest.mark.slow
+def test_interrupted_it_says_so_and_goes_on(small_recipe, tmp_path: Path) -> None:
+    import signal
+
+    recipe, out = small_recipe(), tmp_path / "out"
+    process = subprocess.Popen(command(recipe, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    # It has begun to work when its first receipt is there; that is the moment to press Ctrl-C.
+    while not list(out.glob("metadata/*.receipt.json")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130, errors
+    assert "run the same command again" in errors
+    assert "Traceback" not in errors
+    assert subprocess.run(command(recipe, out), capture_output=True, check=False).returncode == 0

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= build/sample
 
-.PHONY: demo test lint docs lock clean
+.PHONY: demo test lint docs torch lock clean
 
 demo: $(VENV)/.base
 	$(BIN)/fdf build pipelines/sample.toml --out $(OUT)
@@ -23,6 +23,10 @@ lint: $(VENV)/.test
 
 docs: $(VENV)/.base
 	$(BIN)/fdf docs
+
+# Optional: with torch, its loader is tested too.
+torch: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/torch.txt
 
 # Versions come from the lock, with hashes; the project itself is installed editable, without touching them.
 $(VENV)/.base: requirements/base.txt pyproject.toml | $(BIN)/python

@@ -112,11 +112,13 @@ def silence(head: bytes = b"") -> Behaviour:
 
 
 def drip(head: bytes, drop: bytes = b"x", every: float = 0.02) -> Behaviour:
-    """`head`, then one drop after the other without an end."""
+    """`head`, then one drop after the other without an end (for three seconds: a broken client must not hang the tests)."""
 
     def behave(talk: _Conversation) -> None:
         talk.send(head)
-        while not talk.server.closing.wait(every):
+        for _ in range(int(3 / every)):
+            if talk.server.closing.wait(every):
+                return
             talk.send(drop)
 
     return behave

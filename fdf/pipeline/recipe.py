@@ -31,6 +31,9 @@ STAGES: dict[str, Stage] = {stage.name: stage for stage in (METADATA, FETCH, DET
 """The pipeline, in order."""
 
 
+_PATHS = ("source.path", "loopback.folder", "detect.detector_path", "detect.embedder_path")
+
+
 class SourceConfig(Config):
     """Where photo records come from."""
 
@@ -122,7 +125,13 @@ def _resolved(recipe: Recipe, base: Path) -> Recipe:
     loopback = recipe.loopback and recipe.loopback.model_copy(
         update={"folder": _absolute(recipe.loopback.folder, base)}
     )
-    return recipe.model_copy(update={"source": source, "loopback": loopback})
+    weights = {
+        name: _absolute(path, base)
+        for name in ("detector_path", "embedder_path")
+        if (path := getattr(recipe.detect, name))
+    }
+    detect = recipe.detect.model_copy(update=weights)
+    return recipe.model_copy(update={"source": source, "loopback": loopback, "detect": detect})
 
 
 def _absolute(path: str, base: Path) -> str:
@@ -139,6 +148,8 @@ def _override(values: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text  # a bare word is meant as text
+    if key.strip() in _PATHS and isinstance(value, str):
+        value = _absolute(value, Path.cwd())  # who types a path means it from where they stand
     *sections, last = key.strip().split(".")
     for section in sections:
         values = values.setdefault(section, {})

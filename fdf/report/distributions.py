@@ -61,11 +61,11 @@ _MEASURES: Final = (
 
 
 def distributions(build: Snapshot) -> list[Chart]:
-    """Charts of what was found and what was kept; without a manifest, of what was found; none before `detect`."""
+    """Charts of what was found and what was released; of what was found, if nothing is yet; none before `detect`."""
     faces = build.kept_paths("detect")
     if not faces:
         return []
-    release = [build.release_path] if build.released else []
+    release = [build.release_path] if build.released_faces else []
     rules = build.recipe.filter.rules
     column = partial(_pair, faces, release)
     found, kept = column("box", _short_side)
@@ -95,7 +95,7 @@ def distributions(build: Snapshot) -> list[Chart]:
         charts.append(
             _chart("Faces per owner", "", "owners that have 1, 2–3, 4–7, …", doublings, None, _per_owner(build))
         )
-    return charts
+    return [chart for chart in charts if chart.peak]
 
 
 def _chart(

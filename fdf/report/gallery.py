@@ -85,12 +85,6 @@ class Gallery:
 
     examples: tuple[Example, ...]
     total: int
-    reasons: tuple[tuple[Reason, int], ...] = ()
-
-    @property
-    def unreadable(self) -> int:
-        """Examples whose photo is not there any more."""
-        return sum(not example.picture for example in self.examples)
 
 
 _SHOWN_COLUMNS = (
@@ -120,7 +114,7 @@ def dropped_faces(build: Snapshot, count: int) -> Gallery | None:
     """A few faces that the filter dropped, for each reason; None before the filter, or if none are wanted."""
     if "filter" not in build.records or not count:
         return None
-    chosen, totals = _drawn_drops(build)
+    chosen = _drawn_drops(build)
     faces = _rows(
         build.kept_paths("detect"), FACES, ("face_id", "photo_id", "box", "keypoints"), "face_id", list(chosen)
     )
@@ -140,9 +134,8 @@ def dropped_faces(build: Snapshot, count: int) -> Gallery | None:
         photo = {**photos[face["photo_id"]], "changes": CHANGES}
         points = _triples(face["keypoints"])
         examples.append(_example(build, face, photo, crop, points, thumbnails, drop["reason"], drop["detail"]))
-    return Gallery(
-        tuple(examples), sum(totals.values()), tuple((reason, totals[reason]) for reason in SHOWABLE if totals[reason])
-    )
+    dropped = sum(sum(row.dropped.values()) for row in build.funnel if row.stage == "filter")
+    return Gallery(tuple(examples), dropped)
 
 
 def _example(
@@ -191,22 +184,20 @@ def _draw(ids: Iterable[str], count: int) -> list[str]:
     return heapq.nsmallest(count, ids, key=lambda face_id: (lot(face_id, "report"), face_id))
 
 
-def _drawn_drops(build: Snapshot) -> tuple[dict[str, dict[str, Any]], dict[Reason, int]]:
-    """Drop rows to show by face id, and how many faces were dropped for each reason that may be shown."""
+def _drawn_drops(build: Snapshot) -> dict[str, dict[str, Any]]:
+    """Drop rows to show, by face id, reason after reason."""
     pool: dict[Reason, list[dict[str, Any]]] = defaultdict(list)
-    totals: dict[Reason, int] = defaultdict(int)
     for path in build.dropped_paths("filter"):
         table = read_table(path, DROPPED, ("face_id", "reason", "detail"))
         for reason in SHOWABLE:
             some = table.filter(pc.and_(pc.equal(table["reason"], reason.value), pc.is_valid(table["face_id"])))
-            totals[reason] += some.num_rows
             drawn = _draw(some["face_id"].to_pylist(), PER_REASON)
             pool[reason] += some.filter(pc.is_in(some["face_id"], pa.array(drawn, pa.string()))).to_pylist()
     chosen = {}
     for reason in SHOWABLE:
         rows = {row["face_id"]: row for row in pool[reason]}
         chosen.update({face_id: rows[face_id] for face_id in _draw(rows, PER_REASON)})
-    return chosen, totals
+    return chosen
 
 
 def _places(build: Snapshot, photo_ids: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -85,7 +85,8 @@ def journey(build: Snapshot) -> Journey:
 def _stage(build: Snapshot, name: str, row: FunnelRow | None, widest: dict[str, int]) -> StageLine:
     stage = STAGES[name]
     if row is None:
-        return StageLine(name, stage.unit, stage.doc, "not run yet", None, 0, 0, ())
+        state = "done: nothing came in" if name in build.records else "not run yet"
+        return StageLine(name, stage.unit, stage.doc, state, None, 0, 0, ())
     full = max(widest[row.unit], 1)
     some = f"not finished: {row.partitions:,} partition{'s' * (row.partitions != 1)} so far"
     return StageLine(

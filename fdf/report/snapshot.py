@@ -38,6 +38,11 @@ class Snapshot:
         return "manifest" in self.records
 
     @property
+    def released_faces(self) -> int:
+        """Rows of the release manifest."""
+        return sum(int(part.counts["rows"]) for part in self.receipts["manifest"].values()) if self.released else 0
+
+    @property
     def release_path(self) -> Path:
         """The release manifest, if `released`."""
         return self.layout.kept("manifest", STAGES["manifest"].partition)

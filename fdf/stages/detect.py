@@ -53,6 +53,11 @@ class DetectConfig(Config):
     second_pass: bool = Field(
         True, description="Look a second time at a third of the size, for faces that fill the picture."
     )
+    tile: int = Field(
+        0,
+        ge=0,
+        description="Also cut pictures larger than max_side into tiles of this many pixels, for small faces; 0: no.",
+    )
     batch: int = execution(8, "Photos analysed together.", ge=1, le=256)
 
     @field_validator("detector", "keypointer", "embedder")
@@ -71,7 +76,15 @@ class DetectConfig(Config):
         options: dict[str, Any] = {"path": self.detector_path} if self.detector_path else {}
         detector: Detector
         if self.detector == CenterFace.id:
-            detector = CenterFace(CenterFaceConfig(self.score, 0.35, self.min_side, self.max_side, self.second_pass))
+            detector = CenterFace(
+                CenterFaceConfig(
+                    score=self.score,
+                    min_side=self.min_side,
+                    max_side=self.max_side,
+                    second_pass=self.second_pass,
+                    tile=self.tile,
+                )
+            )
         elif self.detector == BlazeFace.id:
             detector = BlazeFace(BlazeFaceConfig(score=self.score))
         elif self.detector == "insightface-detector":

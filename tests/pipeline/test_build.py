@@ -195,6 +195,83 @@ def _kept_ids(out: Path, stage: str) -> list[str]:
     ].to_pylist()
 
 
+def test_other_forms_of_the_same_metadata_give_the_same_photos(small_recipe, tmp_path: Path) -> None:
+    """TSV of 23 columns, of 25 columns in gzip, and SQLite."""
+    import gzip
+    import sqlite3
+
+    path = small_recipe()
+    rows = [line.split(b"\t") for line in (tmp_path / "rows.tsv").read_bytes().splitlines()]
+    whole = [row for row in rows if len(row) == 23]
+    (tmp_path / "rows.tsv").write_bytes(b"".join(b"\t".join(row) + b"\n" for row in whole))
+    with gzip.open(tmp_path / "rows25.tsv.gz", "wb") as file:
+        for number, row in enumerate(whole):
+            file.write(b"\t".join([str(number).encode(), row[0], b"0" * 32, *row[1:]]) + b"\n")
+    columns = (  # noqa: SIM905 - as the table's definition writes them
+        "photoid uid unickname datetaken dateuploaded capturedevice title description usertags machinetags longitude "
+        "latitude accuracy pageurl downloadurl licensename licenseurl serverid farmid secret secretoriginal ext marker"
+    ).split()
+    database = sqlite3.connect(tmp_path / "rows.sql")
+    database.execute(f"create table yfcc100m_dataset ({', '.join(columns)})")
+    marks = ", ".join("?" * 23)
+    database.executemany(f"insert into yfcc100m_dataset values ({marks})", [[c.decode() for c in row] for row in whole])  # noqa: S608
+    database.commit()
+    database.close()
+    tables = []
+    for name in ("rows.tsv", "rows25.tsv.gz", "rows.sql"):
+        recipe = load_recipe(path, [f'source.path="{tmp_path / name}"', "partition_rows=100"])
+        out = tmp_path / name.replace(".", "-")
+        build(recipe, out, workers=1, selection=Selection.of(last="metadata"))
+        tables.append(pq.read_table(out / "metadata/part-00000.parquet"))
+    assert tables[0].num_rows > 5
+    assert tables[0] == tables[1] == tables[2]
+
+
+def test_a_list_of_photos_is_built_to_the_end(tmp_path: Path, small_port: int) -> None:
+    """Any collection: a CSV of URLs with licences, fetched by its download URLs."""
+    from fdf.sources.yfcc import mirror_key
+
+    keys = [mirror_key(f"http://farm9.staticflickr.com/8001/{n}.jpg") for n in range(3)]
+    folder = tmp_path / "mirror"
+    truth = {row["photo_id"]: row for row in map(json.loads, (SAMPLE / "truth.jsonl").read_text().splitlines())}
+    pictures = [
+        SAMPLE / "mirror" / truth[photo_id]["file"] for photo_id in ("900000000001", "900000000002", "900000000004")
+    ]
+    for key, picture in zip(keys, pictures, strict=True):
+        (folder / key).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(picture, folder / key)
+    licences = ["CC BY 4.0", "https://creativecommons.org/licenses/by-nd/4.0/", "CC0-1.0"]
+    lines = [
+        f"http://127.0.0.1:{small_port}/{key},{licence},Ada,Title {n},https://example.org/{n}"
+        for n, (key, licence) in enumerate(zip(keys, licences, strict=True))
+    ]
+    (tmp_path / "photos.csv").write_text("url,license,author,title,page\n" + "\n".join(lines) + "\n")
+    (tmp_path / "mine.toml").write_text(
+        f"""
+name = "mine"
+[source]
+kind = "photo_list"
+path = "photos.csv"
+[loopback]
+folder = "mirror"
+port = {small_port}
+[fetch]
+candidates = ["download_url"]
+allowed_hosts = []
+[detect]
+embedder = ""
+"""
+    )
+    build(load_recipe(tmp_path / "mine.toml"), tmp_path / "out", workers=1)
+    release = read_release(tmp_path / "out").to_pylist()
+    assert {row["license_id"] for row in release} == {"CC-BY-4.0", "CC0-1.0"}
+    assert {row["rights_class"] for row in release} == {"by", "pd"}
+    credit = next(row["attribution"] for row in release if row["license_id"] == "CC-BY-4.0")
+    assert "“Title 0” by Ada, https://example.org/0" in credit
+    assert [row["reason"] for row in drops_of(tmp_path / "out", "metadata")] == ["license_no_derivatives"]
+    assert validate(Layout(tmp_path / "out")).problems == []
+
+
 def test_a_deleted_output_is_made_again(small_recipe, tmp_path: Path) -> None:
     recipe, out = load_recipe(small_recipe()), tmp_path / "out"
     build(recipe, out, workers=1)

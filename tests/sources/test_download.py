@@ -104,7 +104,8 @@ REFUSALS: list[tuple[str, Behaviour, Reason, str, int]] = [
     ("gzip body cut", answer(ZIPPED[:-9], length=len(ZIPPED),
                              headers={"Content-Encoding": "gzip"}), Reason.TRUNCATED, "9 more", ALL),
     ("chunked body cut", cut_chunked(JPEG[:100]), Reason.TRUNCATED, "IncompleteRead", ALL),
-    ("no gzip under its header", answer(b"\xff" * 99, headers={"Content-Encoding": "gzip"}), Reason.HTTP_ERROR, "decompress", ALL),
+    ("no gzip under its header", answer(JPEG[:99], headers={"Content-Encoding": "gzip"}), Reason.HTTP_ERROR,
+     "decompress", ALL),
     ("announced too large", answer(b"", length=CAP + 1), Reason.TOO_LARGE, f"{CAP + 1} bytes announced", ONCE),
     ("announced absurdly large", answer(b"", length="9" * 5000), Reason.TOO_LARGE, "bytes announced", ONCE),
     ("too large without saying so", endless, Reason.TOO_LARGE, f"more than {CAP} bytes", ONCE),
@@ -136,9 +137,12 @@ def test_what_is_refused(behaviour: Behaviour, reason: Reason, detail: str, requ
     assert server.asked("/x") == requests_made + followed
 
 
-def test_a_body_of_exactly_the_cap_is_taken() -> None:
-    with MisbehavingServer({"/x": answer(bytes(CAP))}) as server:
-        assert len(downloader(server, max_bytes=CAP).get(server.url("/x")).data) == CAP
+def test_a_body_of_exactly_the_cap_is_taken_and_one_byte_more_is_not() -> None:
+    script = {"/x": answer(bytes(CAP)), "/y": answer(bytes(CAP), length=""), "/z": answer(bytes(CAP + 1), length="")}
+    with MisbehavingServer(script) as server:
+        client = downloader(server, max_bytes=CAP)
+        assert len(client.get(server.url("/x")).data) == len(client.get(server.url("/y")).data) == CAP
+        assert refused(client, server.url("/z")).reason is Reason.TOO_LARGE
 
 
 def test_the_body_of_a_redirect_is_not_read() -> None:

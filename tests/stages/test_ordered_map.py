@@ -64,6 +64,24 @@ def test_an_exception_comes_through_in_its_place_and_ends_the_work(threads: int)
     assert len(started) <= 5 + 2 * threads + 1
 
 
+def test_after_an_exception_what_waits_is_never_begun() -> None:
+    go_on, started = threading.Event(), set[int]()
+
+    def work(n: int) -> None:
+        started.add(n)
+        if n == 0:
+            raise ZeroDivisionError
+        assert go_on.wait(5)
+
+    with pytest.raises(ZeroDivisionError):
+        list(ordered_map(work, range(10), 2))
+    go_on.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("fdf_"):
+            thread.join(5)
+    assert started <= {0, 1, 2}  # 3 was in the window
+
+
 def test_an_exception_of_the_items_comes_through() -> None:
     def items() -> Iterator[int]:
         yield 1

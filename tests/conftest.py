@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def sample_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from fdf.pipeline.runner import build
 
     # Test processes share one build: the first makes it, the others find it done.
-    shared = tmp_path_factory.getbasetemp().parent
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     out = shared / "sample-build"
     with FileLock(shared / "sample-build.lock"), pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOURCE_DATE_EPOCH", EPOCH)

@@ -117,6 +117,16 @@ def test_the_first_candidate_that_gives_a_picture_is_taken_and_no_other_asked() 
     assert [url.rsplit("/", 1)[1] for url in client.asked] == ["abcdef.jpg", "abcdef.png", "p0.jpg"]
 
 
+def test_an_id_of_an_earlier_partition_is_dropped_and_never_asked_for() -> None:
+    client = ScriptedDownloader({"https://example.org/p1.jpg": png()})
+    tools = Tools(sink=MemoryArchive(), downloader=client, repeated=frozenset({"p0"}))
+    result = run(tables(metadata=[photo_row("p0"), photo_row("p1")]), FetchConfig(candidates=("download_url",)), tools)
+    assert result.kept["photo_id"].to_pylist() == ["p1"]
+    (row,) = result.dropped.to_pylist()
+    assert (row["photo_id"], row["reason"]) == ("p0", "bad_row")
+    assert row["detail"] == "this photo id stands in an earlier partition"
+
+
 # --- which reason wins ---------------------------------------------------------------------------------------------------
 
 GONE = DownloadError(Reason.GONE, "404", 1)

@@ -118,16 +118,13 @@ def test_the_same_face_id_under_two_photo_ids_is_judged_by_photo() -> None:
     assert result.dropped["photo_id"].to_pylist() == ["p1"]
 
 
-def test_a_photo_id_in_two_partitions_can_not_be_told_apart() -> None:
-    faces = [face_row("a", "p0"), face_row("b", "p1"), face_row("c", "p1", score=0.1)]
-    given_tables = tables(
-        detect=faces,
-        metadata=[photo_row("p0"), photo_row("p1"), photo_row("p1", line_index=9)],
-        fetch=[fetched_row("p0"), fetched_row("p1"), fetched_row("p1")],
-    )
-    result = run(given_tables, FilterConfig(), Tools())
-    assert kept(result) == ["a"]
-    assert dropped(result) == dict.fromkeys("bc", ("bad_row", "photo id p1 stands in 2 rows"))
+def test_an_id_that_stands_twice_in_the_metadata_belongs_to_its_first_row() -> None:
+    """`fetch` has dropped the second one; its owner must not count here."""
+    faces = [face_row("a", "p0"), face_row("b", "p1")]
+    metadata = [photo_row("p0", owner_nsid="o"), photo_row("p1", owner_nsid="p"), photo_row("p1", owner_nsid="o")]
+    given_tables = tables(detect=faces, metadata=metadata, fetch=[fetched_row("p0"), fetched_row("p1")])
+    config = FilterConfig.model_validate({"balance": {"max_per_owner": 1}})
+    assert kept(run(given_tables, config, Tools())) == ["a", "b"]
 
 
 def burst(second: Mapping[str, Any], **face: Any) -> StageResult:

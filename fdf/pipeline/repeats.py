@@ -1,13 +1,13 @@
 """Photo ids that stand in more than one partition of the metadata.
 
 `metadata` sees one partition and drops what repeats there. What repeats across partitions is found here, once all of them are
-done, and dropped by `fetch`: the first row keeps the id, as it would within one partition. From `fetch` on ids are unique.
+done, and dropped by `fetch`: the first row has the id, kept or not, as it would within one partition. From `fetch` on ids are
+unique.
 """
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +15,7 @@ import pandas as pd
 
 from fdf.errors import DataError
 from fdf.pipeline.layout import Layout
-from fdf.schema import PHOTOS
+from fdf.schema import DROPPED, PHOTOS
 from fdf.store.files import write_bytes
 from fdf.store.tables import read_table
 
@@ -41,24 +41,29 @@ def read_repeats(layout: Layout) -> dict[str, list[str]]:
 
 
 def find_repeats(layout: Layout, partitions: Sequence[str]) -> dict[str, list[str]]:
-    """Partition → ids that stand in an earlier one. Holds eight bytes an id: 68 M photos take half a gigabyte."""
+    """Partition → its photos whose id an earlier partition has, be it kept or dropped there.
+
+    Holds eight bytes an id: 68 M photos take half a gigabyte.
+    """
     hashes = [pd.util.hash_array(_ids(layout, part).to_numpy()) for part in partitions]
     values, counts = np.unique(np.concatenate(hashes), return_counts=True) if hashes else (np.empty(0, np.uint64),) * 2
     suspects = values[counts > 1]
     seen: set[str] = set()
-    found: dict[str, list[str]] = defaultdict(list)
+    found: dict[str, list[str]] = {}
     for part, hashed in zip(partitions, hashes, strict=True):
-        places = np.flatnonzero(np.isin(hashed, suspects))
-        if not len(places):
-            continue
-        ids = _ids(layout, part)
-        for photo_id in (str(ids.iloc[place]) for place in places):
-            if photo_id in seen:
-                found[part].append(photo_id)
-            seen.add(photo_id)
-    return dict(found)
+        ids = set(_ids(layout, part)[np.isin(hashed, suspects)])
+        kept = (
+            set(read_table(layout.kept("metadata", part), PHOTOS, ["photo_id"])["photo_id"].to_pylist()) if ids else ids
+        )
+        if repeated := sorted(ids & seen & kept):
+            found[part] = repeated
+        seen |= ids
+    return found
 
 
 def _ids(layout: Layout, partition: str) -> pd.Series:
-    column = read_table(layout.kept("metadata", partition), PHOTOS, ["photo_id"])["photo_id"]
-    return column.to_pandas().astype(object)
+    """Each id of a partition once; rows named by their line have none."""
+    kept = read_table(layout.kept("metadata", partition), PHOTOS, ["photo_id"])["photo_id"]
+    dropped = read_table(layout.dropped("metadata", partition), DROPPED, ["photo_id"])["photo_id"]
+    ids = pd.concat([kept.to_pandas(), dropped.to_pandas()], ignore_index=True).astype(object).drop_duplicates()
+    return ids[~ids.str.startswith("line:")]

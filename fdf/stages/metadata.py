@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -24,6 +24,7 @@ from fdf.stages.base import Config, Stage, StageResult, Tools, drop, dropped_tab
 NAME: Final = "metadata"
 
 _FIRST_PHOTOGRAPH = datetime(1826, 1, 1)
+_ZONES = timedelta(hours=14)  # camera time has no zone: it may be that far ahead of UTC
 _FLICKR_OPENS = datetime(2004, 2, 10, tzinfo=UTC)
 
 
@@ -51,6 +52,7 @@ def run(tables: Mapping[str, pa.Table], config: MetadataConfig, tools: Tools) ->
     dropped: list[dict[str, Any]] = []
     nulled: Counter[str] = Counter()
     seen: set[str] = set()
+    latest = tools.now()
     for record in _rows(records):
         refused = _refuse(record, config, seen)
         photo_id = record["photo_id"]
@@ -60,7 +62,7 @@ def run(tables: Mapping[str, pa.Table], config: MetadataConfig, tools: Tools) ->
         if refused:
             dropped.append(drop(NAME, name, *refused))
             continue
-        kept.append(_photo(record, tools.source, config, nulled))
+        kept.append(_photo(record, config, tools, latest, nulled))
     tools.advance(records.num_rows)
     return StageResult(
         pa.Table.from_pylist(kept, schema=PHOTOS),
@@ -104,8 +106,10 @@ def _refuse(record: dict[str, Any], config: MetadataConfig, seen: set[str]) -> t
     return None
 
 
-def _photo(record: dict[str, Any], source: str, config: MetadataConfig, nulled: Counter[str]) -> dict[str, Any]:
-    """One row of PHOTOS of a record that `_refuse` let pass."""
+def _photo(
+    record: dict[str, Any], config: MetadataConfig, tools: Tools, latest: datetime, nulled: Counter[str]
+) -> dict[str, Any]:
+    """One row of PHOTOS of a record that `_refuse` let pass. Dates after `latest` are impossible."""
     licence = find_license(record["license_name"], record["license_url"])
     if licence is None:
         raise ValueError("a record without a known licence is a drop")
@@ -128,15 +132,15 @@ def _photo(record: dict[str, Any], source: str, config: MetadataConfig, nulled: 
 
     return {
         "photo_id": record["photo_id"],
-        "source": source,
+        "source": tools.source,
         "line_index": record["line_index"],
         "owner_nsid": record["owner_nsid"],
         "owner_name": text("owner_name"),
         "title": text("title"),
         "tags": _tags(record["tags"]),
         "machine_tags": _tags(record["machine_tags"]),
-        "date_taken": checked("date_taken", _date_taken),
-        "date_uploaded": checked("date_uploaded", _date_uploaded),
+        "date_taken": checked("date_taken", lambda v: _date_taken(v, latest)),
+        "date_uploaded": checked("date_uploaded", lambda v: _date_uploaded(v, latest)),
         "capture_device": text("capture_device"),
         # Checked even if it is left behind: an impossible place is counted either way.
         "longitude": _only_if(config.keep_location, checked("longitude", lambda v: _degrees(v, 180))),
@@ -177,19 +181,19 @@ def _page(text: str) -> str:
     return text
 
 
-def _date_taken(text: str) -> datetime:
+def _date_taken(text: str, latest: datetime) -> datetime:
     """`2011-11-07 07:20:22.0`: camera time, without a zone. Cameras with an empty battery write years like 4501."""
     moment = datetime.fromisoformat(text.strip()).replace(microsecond=0, tzinfo=None)
-    if not _FIRST_PHOTOGRAPH <= moment <= datetime.now():  # camera time has no zone either
+    if not _FIRST_PHOTOGRAPH <= moment <= latest.replace(tzinfo=None) + _ZONES:
         raise _ImpossibleError
     return moment
 
 
-def _date_uploaded(text: str) -> datetime:
+def _date_uploaded(text: str, latest: datetime) -> datetime:
     moment = (
         datetime.fromtimestamp(int(text), UTC) if text.lstrip("-").isdigit() else _utc(datetime.fromisoformat(text))
     )
-    if not _FLICKR_OPENS <= moment <= datetime.now(UTC):
+    if not _FLICKR_OPENS <= moment <= latest:
         raise _ImpossibleError
     return moment
 

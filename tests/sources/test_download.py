@@ -15,7 +15,12 @@ from typing import Any
 
 import pytest
 import requests
-from fakes import (
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fdf.schema import Reason
+from fdf.sources.download import Downloader, DownloadError, HttpPolicy, _retry_after, is_loopback
+from tests.fakes import (
     OK_HEAD,
     Behaviour,
     FakeClock,
@@ -31,11 +36,6 @@ from fakes import (
     reset,
     silence,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
-from fdf.schema import Reason
-from fdf.sources.download import Downloader, DownloadError, HttpPolicy, _retry_after, is_loopback
 
 JPEG = b"\xff\xd8\xff" + bytes(range(256)) * 20
 CHUNKED = {"Transfer-Encoding": "chunked", "Content-Length": ""}

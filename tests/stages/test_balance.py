@@ -7,12 +7,12 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from fakes import face
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fdf.stages.balance import cell, lot, over_cap
 from fdf.stages.rules import FaceView
+from tests.fakes import face
 
 
 def crowd(count: int, **columns: Any) -> list[FaceView]:

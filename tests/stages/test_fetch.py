@@ -8,7 +8,16 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from fakes import (
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from fdf.schema import FETCHED, Reason
+from fdf.sources.download import Download, DownloadError
+from fdf.stages.base import StageResult, Tools
+from fdf.stages.fetch import FetchConfig, _safe, candidate_urls, run
+from fdf.vision.picture import decode, phash, pixel_sha256
+from tests.fakes import (
     NOW,
     Behaviour,
     MemoryArchive,
@@ -23,15 +32,6 @@ from fakes import (
     redirect,
     tables,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from pydantic import ValidationError
-
-from fdf.schema import FETCHED, Reason
-from fdf.sources.download import Download, DownloadError
-from fdf.stages.base import StageResult, Tools
-from fdf.stages.fetch import FetchConfig, _safe, candidate_urls, run
-from fdf.vision.picture import decode, phash, pixel_sha256
 
 PHOTO: dict[str, Any] = {
     "mirror_key": "data/images/abc/def/abcdef.jpg",

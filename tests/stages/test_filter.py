@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from fakes import dropped, face_row, fetched_row, photo_row, tables
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from fdf.schema import DROPPED, KEPT
 from fdf.stages.base import StageResult, Tools
 from fdf.stages.filter import FilterConfig, run
 from fdf.vision.crop import crop_box
+from tests.fakes import dropped, face_row, fetched_row, photo_row, tables
 
 Rows = Sequence[Mapping[str, Any]]
 DAY = datetime(2011, 11, 7, tzinfo=UTC)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from fakes import BY, KEYPOINTS, MemoryArchive, face_row, kept_row, photo_row, picture, png, stored_row, tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +22,7 @@ from fdf.stages.base import StageResult, Tools
 from fdf.stages.manifest import ManifestConfig, run, split_of
 from fdf.vision.crop import cut
 from fdf.vision.picture import pixel_sha256
+from tests.fakes import BY, KEYPOINTS, MemoryArchive, face_row, kept_row, photo_row, picture, png, stored_row, tables
 
 MODELS = [
     {"id": "z", "task": "embed", "sha256": "2" * 64, "weight_license": "CC0-1.0", "file": "z.onnx"},

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from fakes import BY, dropped, record, tables
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from fdf.schema import PHOTOS, RECORDS, Reason
 from fdf.sources.yfcc import mirror_key
 from fdf.stages.base import StageResult, Tools
 from fdf.stages.metadata import MetadataConfig, run
+from tests.fakes import BY, dropped, record, tables
 
 
 def metadata(*records: dict[str, Any], **config: Any) -> StageResult:

@@ -6,13 +6,13 @@ import dataclasses
 from typing import Any
 
 import pytest
-from fakes import KEYPOINTS, face
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fdf.schema import Reason
 from fdf.stages.rules import RULES, FaceView, RulesConfig, judge
+from tests.fakes import KEYPOINTS, face
 
 
 def points(**moved: tuple[float, float, float]) -> tuple[float, ...]:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from fakes import MemoryArchive, MemorySamples, encode, face_row, kept_row, photo_row, picture, stored_row, tables
 from PIL import Image
 from pydantic import ValidationError
 
@@ -20,6 +19,7 @@ from fdf.stages import manifest
 from fdf.stages.base import StageResult, Tools
 from fdf.stages.shard import ShardConfig, run
 from fdf.vision.crop import cut, resize
+from tests.fakes import MemoryArchive, MemorySamples, encode, face_row, kept_row, photo_row, picture, stored_row, tables
 
 SIZES = {"small": (10, 10, 50, 50), "exact": (0, 0, 64, 64), "large": (-20, -20, 140, 140)}
 """Faces and their crops: 40, 64 and 160 pixels wide; the last one leaves the photo."""

@@ -67,6 +67,23 @@ class Source(Protocol):
         """The records of a batch, as `RECORDS`: `batch.rows` rows, in order."""
 
 
+@dataclass(frozen=True)
+class FileSource:
+    """What sources of a single file share.
+
+    Args:
+        path: the file.
+        name: name of the source.
+    """
+
+    path: Path
+    name: str
+
+    def files(self) -> tuple[Path, ...]:
+        """The file itself."""
+        return (self.path,)
+
+
 # --- files -----------------------------------------------------------------------------------------------------------
 
 _FOREIGN: Final = (

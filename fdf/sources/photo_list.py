@@ -29,6 +29,7 @@ from fdf.errors import DataError
 from fdf.sources.base import (
     MAX_LINE,
     Batch,
+    FileSource,
     Source,
     as_text,
     batches_of,
@@ -168,29 +169,30 @@ def _text(value: object, name: str) -> str | None:
 
 
 @dataclass(frozen=True)
-class PhotoListCsv:
-    """A photo list as CSV: a header line, then records; quoted fields may span lines.
+class PhotoList(FileSource):
+    """What the three forms share.
 
     Args:
-        path: the file.
-        name: name of the source.
-        headers: the header line, as found.
-        delimiter: `,`, `;` or a tab, whichever the header line has most of.
+        headers: names of the columns, as found.
     """
 
-    path: Path
-    name: str
     headers: tuple[str, ...]
-    delimiter: str = ","
-
-    def files(self) -> tuple[Path, ...]:
-        """The list itself."""
-        return (self.path,)
 
     @property
     def ignored_columns(self) -> tuple[str, ...]:
-        """Columns of the file that nothing is made of."""
+        """Columns that nothing is made of."""
         return _ignored(self.headers)
+
+
+@dataclass(frozen=True)
+class PhotoListCsv(PhotoList):
+    """A photo list as CSV: a header line, then records; quoted fields may span lines.
+
+    Args:
+        delimiter: `,`, `;` or a tab, whichever the header line has most of.
+    """
+
+    delimiter: str = ","
 
     def batches(self, rows: int) -> Iterator[Batch]:
         """Whole records as raw lines; the first record after the header is line 0."""
@@ -264,27 +266,8 @@ def _csv_records(source: Iterable[bytes], delimiter: str) -> Iterator[tuple[list
 
 
 @dataclass(frozen=True)
-class PhotoListJson:
-    """A photo list as JSON lines: one object a line.
-
-    Args:
-        path: the file.
-        name: name of the source.
-        headers: the keys that the first hundred lines have.
-    """
-
-    path: Path
-    name: str
-    headers: tuple[str, ...]
-
-    def files(self) -> tuple[Path, ...]:
-        """The list itself."""
-        return (self.path,)
-
-    @property
-    def ignored_columns(self) -> tuple[str, ...]:
-        """Keys in the first hundred lines that nothing is made of."""
-        return _ignored(self.headers)
+class PhotoListJson(PhotoList):
+    """A photo list as JSON lines: one object a line; its headers are the keys of the first hundred lines."""
 
     def batches(self, rows: int) -> Iterator[Batch]:
         """Raw lines, `rows` at a time."""
@@ -320,27 +303,8 @@ def _json_object(line: bytes) -> dict[str, Any] | str:
 
 
 @dataclass(frozen=True)
-class PhotoListParquet:
-    """A photo list as Parquet. Only the columns that are used are read, a row group's pages at a time.
-
-    Args:
-        path: the file.
-        name: name of the source.
-        headers: the columns of the file.
-    """
-
-    path: Path
-    name: str
-    headers: tuple[str, ...]
-
-    def files(self) -> tuple[Path, ...]:
-        """The list itself."""
-        return (self.path,)
-
-    @property
-    def ignored_columns(self) -> tuple[str, ...]:
-        """Columns of the file that nothing is made of."""
-        return _ignored(self.headers)
+class PhotoListParquet(PhotoList):
+    """A photo list as Parquet. Only the columns that are used are read, a row group's pages at a time."""
 
     def batches(self, rows: int) -> Iterator[Batch]:
         """Rows as Arrow IPC bytes: each page is decoded once, whatever the batch size."""

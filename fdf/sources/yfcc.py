@@ -34,6 +34,7 @@ from fdf.errors import DataError, UsageError
 from fdf.sources.base import (
     MAX_LINE,
     Batch,
+    FileSource,
     Source,
     as_text,
     batches_of,
@@ -127,22 +128,15 @@ def _columns(raw: dict[str, pa.Array], encoded: bool, nul: bool = False) -> dict
 
 
 @dataclass(frozen=True)
-class YfccTsv:
+class YfccTsv(FileSource):
     """The TSV form, plain, `.bz2` or `.gz`.
 
     Args:
-        path: the file.
-        name: name of the source.
         encoded: whether text is form-encoded, as it was published.
     """
 
-    path: Path
     name: str = "yfcc"
     encoded: bool = True
-
-    def files(self) -> tuple[Path, ...]:
-        """The metadata file."""
-        return (self.path,)
 
     def batches(self, rows: int) -> Iterator[Batch]:
         """Raw lines, `rows` at a time."""
@@ -204,22 +198,15 @@ def _problems(found: pa.Array, widths: pa.Array, nul: bool) -> pa.Array:
 
 
 @dataclass(frozen=True)
-class YfccSqlite:
+class YfccSqlite(FileSource):
     """The SQLite form: `yfcc100m_dataset.sql`, opened read-only. Rows are taken in the order of their rowid; gaps are fine.
 
     Args:
-        path: the database file.
-        name: name of the source.
         encoded: whether text is form-encoded, as it was published.
     """
 
-    path: Path
     name: str = "yfcc"
     encoded: bool = True
-
-    def files(self) -> tuple[Path, ...]:
-        """The database file."""
-        return (self.path,)
 
     def batches(self, rows: int) -> Iterator[Batch]:
         """Ranges of rowids, each with `rows` rows in it: (first, last), both included."""

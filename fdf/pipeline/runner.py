@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -203,7 +204,7 @@ class _Run:
 
     @property
     def _there(self) -> functools.partial[Receipt]:
-        return functools.partial(run_job, slot=Slot(threads=1, processes=self.workers))
+        return functools.partial(run_job, slot=Slot(processes=self.workers, parent=os.getpid()))
 
     def _todo(
         self, stage: Stage, mirror: str, existing: Mapping[str, Receipt], names: list[str], done: set[str]

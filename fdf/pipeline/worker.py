@@ -68,10 +68,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Slot:
-    """What a job may use: threads of its own, and how many processes share the rate of requests."""
+    """What a job may use: threads of its own, and how many processes share the rate of requests.
+
+    Attributes:
+        parent: process id of the build that started this worker; None in the build's own process.
+    """
 
     threads: int = 1
     processes: int = 1
+    parent: int | None = None
     advance: Callable[[int], None] | None = None
 
 
@@ -87,7 +92,10 @@ def run_job(job: Job, slot: Slot) -> Receipt:
     with contextlib.ExitStack() as stack:
         tools, files = _tools(job, stage, layout, slot, stack)
         result = stage.run(tables, job.recipe.section(job.stage), tools)
-    counts = _counts(stage, tables[stage.reads[0]], result)
+        counts = _counts(stage, tables[stage.reads[0]], result)
+        if slot.parent is not None and slot.parent != os.getppid():
+            # The build was killed and this worker outlived it: another one, perhaps of another recipe, may own the folder.
+            raise SystemExit(f"the build that started this worker is gone; {job.stage}/{job.partition} is not written")
     outputs = _write(job, layout, stage, result, files)
     receipt = Receipt(
         stage=job.stage,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import random
 import subprocess
 import sys
@@ -11,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from fdf.pipeline.layout import Layout
-from fdf.pipeline.recipe import load_recipe
-from fdf.pipeline.runner import build
+from fdf.pipeline.recipe import STAGES, load_recipe
+from fdf.pipeline.runner import Selection, Silent, _Run, build
 from fdf.pipeline.validate import validate
+from fdf.pipeline.worker import Slot, run_job
 from tests.pipeline.conftest import fingerprints
 
 KILLS = 20
@@ -104,3 +107,19 @@ def test_interrupted_it_says_so_and_goes_on(small_recipe, tmp_path: Path) -> Non
     assert "run the same command again" in errors
     assert "Traceback" not in errors
     assert subprocess.run(command(recipe, out), capture_output=True, check=False).returncode == 0
+
+
+def test_a_worker_that_outlives_its_build_writes_nothing(small_recipe, tmp_path: Path) -> None:
+    """The build was killed while a worker was at work; the folder then belongs to whoever comes next."""
+    recipe, out = load_recipe(small_recipe()), tmp_path / "out"
+    build(recipe, out, workers=1, selection=Selection.of(last="metadata"))
+    run = _Run(recipe, Layout(out), 1, Silent(), 0.0)
+    job = next(run._jobs(STAGES["fetch"], "http://127.0.0.1:9"))
+    quick = dataclasses.replace(
+        job, recipe=recipe.model_copy(update={"fetch": recipe.fetch.model_copy(update={"retries": 0})})
+    )
+    with pytest.raises(SystemExit, match="is gone; fetch/part-00000 is not written"):
+        run_job(quick, Slot(parent=os.getpid()))
+    assert not list((out / "fetch").glob("part-00000*"))
+    run_job(quick, Slot(parent=os.getppid()))
+    assert Layout(out).receipts("fetch").keys() == {"part-00000"}

@@ -2,7 +2,8 @@
 
 Every error that reaches a user is an `FdfError`: one paragraph that says what was expected, what came and what to do.
 Exit codes mean something: 1 a check found something wrong, 2 the request is wrong (arguments, recipe), 3 the machine
-refuses (disk, port, network, missing library), 4 the data refuses (damaged or foreign files), 130 interrupted.
+refuses (disk, port, network, missing library), 4 the data refuses (damaged or foreign files), 70 a defect of fdf,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class FdfError(Exception):
         if self.got:
             parts.append(f"Got {self.got}")
         if self.action:
-            parts.append(self.action[0].upper() + self.action[1:])
+            parts.append(self.action)
         return " ".join(part if part.endswith(("?", "!")) else f"{part.rstrip('.')}." for part in parts)
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -149,7 +149,7 @@ FETCHED = pa.schema(
         _field("photo_id", _text, "Id of the photo within its source.", **_key),
         _field("status", _text, "`ok`; photos with any other outcome are drops with that reason.", **_key),
         _field("http_status", _i32, "Status of the answer that gave the bytes.", **_key),
-        _field("url", _text, "URL that gave the bytes, after redirects.", **_key),
+        _field("url", _text, "URL that gave the bytes, after redirects.", volatile=True, **_key),
         _field("candidate", _text, "Which candidate it was: `mirror`, `mirror_ext`, `download_url`, `_o`, `_b`, `_z`, ….", **_key),
         _field("attempts", _i32, "Requests made for this photo, redirects not counted.", volatile=True),
         _field("size_bytes", _i64, "Length of the bytes.", **_key),
@@ -208,7 +208,7 @@ DROPPED = pa.schema(
         _field("photo_id", _text, "Id of the photo, or `line:<n>` where the row has no usable id.", **_key),
         _field("face_id", _text, "Id of the face; null when the whole photo was dropped."),
         _field("reason", _text, "One of the closed list.", **_key),
-        _field("detail", _text, "What exactly: the value and the threshold, the status and the URL, the twin."),
+        _field("detail", _text, "What exactly: the value and the threshold, the status and the URL, the twin.", volatile=True),
         _field("retryable", pa.bool_(), "Whether trying again can change it.", **_key),
     ]
 )

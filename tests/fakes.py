@@ -299,6 +299,10 @@ class ScriptedDownloader:
 
     script: Mapping[str, bytes | Download | Exception]
     asked: list[str] = field(default_factory=list)
+    stopped: bool = False
+
+    def stop(self) -> None:
+        self.stopped = True
 
     def get(self, url: str) -> Download:
         self.asked.append(url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -44,3 +45,14 @@ def main() -> None:
     except FdfError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         sys.exit(error.exit_code)
+    except Exception as error:
+        if os.environ.get("FDF_DEBUG"):
+            raise
+        kind = type(error).__name__
+        message = (
+            f"error: A defect of fdf, or something it did not foresee: {kind}: {error}. Nothing half-written is left. "
+        )
+        typer.secho(
+            message + "Run it again with FDF_DEBUG=1 for the whole story, and please report it.", fg="red", err=True
+        )
+        sys.exit(70)

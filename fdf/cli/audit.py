@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fdf.cli.output import JsonOption, console, print_json, print_table
+from fdf.cli.output import JsonOption, console, print_json, print_table, working
 
 
 def audit(
@@ -24,10 +24,12 @@ def audit(
     """
     from dataclasses import asdict
 
-    from fdf.consent.audit import audit as run_audit
-    from fdf.pipeline.layout import read_release
+    from fdf.consent.audit import BATCH_ROWS, COLUMNS, audit_batches
+    from fdf.pipeline.compare import find_release, release_batches, release_rows
 
-    result = run_audit(read_release(folder))
+    path = find_release(folder)
+    with working("auditing", release_rows(path)) as advance:
+        result = audit_batches(release_batches(path, COLUMNS, BATCH_ROWS), advance)
     if as_json:
         print_json(asdict(result))
         raise typer.Exit(1 if result.findings else 0)

@@ -121,7 +121,7 @@ def _cli() -> Iterator[str]:
     yield f"\n# Commands\n\n{root.help}\n"
     yield "Exit codes: 0 all is well, 1 a check found something wrong, 2 the request is wrong (arguments, recipe),"
     yield "3 the machine refuses (disk, port, network, missing library), 4 the data refuses (damaged or foreign files),"
-    yield "130 interrupted.\n"
+    yield "70 a defect of fdf (FDF_DEBUG=1 shows the whole story), 130 interrupted.\n"
     for name, command in root.commands.items():
         if command.hidden:
             continue

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fdf.cli.output import working
 from fdf.cli.status import FolderArgument
 
 
@@ -21,4 +22,6 @@ def report(
     """Write one self-contained HTML page: funnel, licences, sizes, poses, quality, faces, models, how to rebuild."""
     from fdf.report.page import write_report
 
-    typer.echo(write_report(folder, out, faces=faces))
+    with working("writing the report"):
+        path = write_report(folder, out, faces=faces)
+    typer.echo(path)

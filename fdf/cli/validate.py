@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fdf.cli.output import JsonOption, console, print_json
+from fdf.cli.output import JsonOption, console, print_json, working
 from fdf.cli.status import FolderArgument
 
 
@@ -26,15 +26,20 @@ def validate(
 
     Exit code 1 if anything is wrong.
     """
-    from fdf.pipeline.compare import compare_manifests
+    from fdf.pipeline.compare import compare_manifests, find_release
     from fdf.pipeline.layout import Layout
+    from fdf.pipeline.validate import steps
     from fdf.pipeline.validate import validate as check
 
     layout = Layout(folder)
-    result = check(layout)
+    if against is not None:
+        against = find_release(against)  # a wrong argument is said before the long check, not after it
+    with working("checking", steps(layout)) as advance:
+        result = check(layout, advance)
     problems = list(result.problems)
     if against is not None:
-        problems += compare_manifests(layout, against)
+        with working("comparing"):
+            problems += compare_manifests(layout, against)
     if as_json:
         print_json({"checked": result.checked, "problems": [vars(problem) for problem in problems]})
     else:

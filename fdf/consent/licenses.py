@@ -23,6 +23,8 @@ from fdf.schema import Reason
 VERSIONS: Final = ("1.0", "2.0", "2.5", "3.0", "4.0")
 RIGHTS: Final = ("pd", "by", "by-sa", "by-nc", "by-nc-sa", "nd", "none")
 """Rights classes, from what asks least to what allows nothing. `nd` and `none` never reach a release."""
+RELEASABLE: Final = RIGHTS[:-2]
+"""Rights classes that a release may hold."""
 
 _CODES: Final = ("by", "by-sa", "by-nd", "by-nc", "by-nc-sa", "by-nc-nd")
 _SUFFIX: Final = {"1.0": "Generic", "2.0": "Generic", "2.5": "Generic", "3.0": "Unported", "4.0": "International"}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fdf.errors import UsageError
 from fdf.pipeline.engine import default_workers
+from fdf.pipeline.jobs import Jobs, open_recipe_source
 from fdf.pipeline.layout import Layout
 from fdf.pipeline.recipe import STAGES, Recipe
-from fdf.pipeline.runner import Selection, open_recipe_source
+from fdf.pipeline.runner import Selection
 from fdf.sources.base import Source
 from fdf.stages.base import Stage
+from fdf.store.receipts import Receipt, differences
 
 _SAMPLE_BATCH = 1000
 _TEXT_PER_COMPRESSED: Mapping[bytes, float] = {b"BZh": 3.4, b"\x1f\x8b": 2.6}
@@ -21,7 +24,14 @@ _TEXT_PER_COMPRESSED: Mapping[bytes, float] = {b"BZh": 3.4, b"\x1f\x8b": 2.6}
 
 @dataclass(frozen=True)
 class Step:
-    """One stage of a plan. `units` and `seconds` are upper bounds: what earlier stages will drop isn't known yet."""
+    """One stage of a plan. `units` and `seconds` are upper bounds: what earlier stages will drop isn't known yet.
+
+    Attributes:
+        done: partitions that need not run again; none where the stage was made with other settings.
+        seconds: what is left to do; the whole stage where it has to be made anew.
+        note: `done`, how the stage differs from the recipe, or where the numbers come from.
+        estimate: `seconds` for people: `12 s`, `3.4 h`, `15.8 d`.
+    """
 
     stage: str
     reads: tuple[str, ...]
@@ -31,28 +41,103 @@ class Step:
     units: int
     seconds: float
     note: str
+    estimate: str = ""
 
 
 def plan(recipe: Recipe, out: Path, selection: Selection, workers: int | None = None) -> list[Step]:
-    """The stages of a selection with what is done, what is to do and an estimate from measured rates."""
+    """The stages of a selection with what is done, what is to do and an estimate from measured rates.
+
+    Raises:
+        UsageError: the source is needed and isn't there. DataError: it, or a receipt, is damaged.
+    """
     layout = Layout(out.resolve())
-    rows, exact = _source_rows(recipe)
+    rows, exact = 0, True
+    if "metadata" in selection.names or not layout.finished("metadata"):
+        rows, exact = _source_rows(recipe)
+    jobs = Jobs(recipe, layout)
     steps = []
+    stale = ""
     for name, stage in STAGES.items():
-        receipts = layout.receipts(name)
-        done_units = sum(receipt.counts["in"] for receipt in receipts.values())
+        receipts, finished = layout.receipts(name), layout.finished(name) is not None
+        made = [receipt.counts for receipt in receipts.values()]
+        done_units = sum(counts["in"] for counts in made)
         if name in selection.names:
-            left = 0 if layout.finished(name) else max(0, rows - done_units)
-            partitions = _partitions(stage, recipe, rows)
+            changed = _changed(jobs, stage, receipts)
+            differs = bool(receipts) and bool(changed or stale)
+            left = rows if differs else 0 if finished else max(0, rows - done_units)
+            note = _note(changed, stale, name, finished) if receipts else ""
             seconds = _seconds(stage, recipe, left, workers or default_workers())
-            note = "done" if layout.finished(name) else "" if exact else "estimated from the size of the input"
-            steps.append(Step(name, stage.reads, stage.unit, partitions, len(receipts), rows, seconds, note))
-        if layout.finished(name):
-            rows, exact = sum(receipt.counts["rows"] for receipt in receipts.values()), True
-        elif receipts and done_units:
-            share = sum(receipt.counts["rows"] for receipt in receipts.values()) / done_units
-            rows = round(rows * share)
+            steps.append(
+                Step(
+                    stage=name,
+                    reads=stage.reads,
+                    unit=stage.unit,
+                    partitions=_partitions(stage, recipe, rows),
+                    done=0 if differs else len(receipts),
+                    units=rows,
+                    seconds=seconds,
+                    note=note or ("" if exact else "estimated from the size of the input"),
+                    estimate=duration(seconds),
+                )
+            )
+            stale = stale or (name if changed else "")
+        if finished:
+            rows, exact = sum(counts["rows"] for counts in made), True
+        elif made and done_units:
+            rows = round(rows * sum(counts["rows"] for counts in made) / done_units)
     return steps
+
+
+def total(steps: Iterable[Step]) -> str:
+    """How long all steps take together, for people."""
+    return duration(sum(step.seconds for step in steps))
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `12 s`, `4.5 min`, `3.4 h`, `15.8 d`."""
+    if 0 < seconds < 1:
+        return "<1 s"
+    for limit, size, unit in ((90, 1, "s"), (90 * 60, 60, "min"), (48 * 3600, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / size:,.{0 if size == 1 else 1}f} {unit}"
+    return f"{seconds / 86400:,.1f} d"
+
+
+def _changed(jobs: Jobs, stage: Stage, receipts: Mapping[str, Receipt]) -> list[str]:
+    """What differs between the settings that receipts were made with and today's; tables they read are not looked at."""
+    if not receipts:
+        return []
+    now = jobs.fingerprint(stage, {})
+    if stage.name == "metadata":
+        now["source"] = _source_settings(jobs.recipe)
+    found: dict[str, None] = {}
+    for receipt in receipts.values():
+        before = dict(receipt.fingerprint)
+        inputs = before.pop("inputs", {})
+        if stage.name == "metadata":
+            before["source"] = {key: value for key, value in inputs.get("source", {}).items() if key != "sha256"}
+        found |= dict.fromkeys(differences(before, now))
+    return list(found)
+
+
+def _source_settings(recipe: Recipe) -> dict[str, Any]:
+    """As `Jobs.source_identity`, without the digests: a plan does not read fifteen gigabytes."""
+    source = recipe.source
+    return {
+        "name": source.name,
+        "kind": source.kind,
+        "options": dict(source.options),
+        "partition_rows": recipe.partition_rows,
+    }
+
+
+def _note(changed: Sequence[str], stale: str, name: str, finished: bool) -> str:
+    if changed:
+        more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
+        return f"differs: {'; '.join(changed[:3])}{more} (needs --from {stale or name} --rebuild)"
+    if stale:
+        return f"made before {stale} was changed"
+    return "done" if finished else ""
 
 
 def _partitions(stage: Stage, recipe: Recipe, rows: int) -> int:

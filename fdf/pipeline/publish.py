@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fdf.errors import DataError
-from fdf.pipeline.layout import RELEASE_FILE, Layout, finished
+from fdf.pipeline.layout import RELEASE_FILE, Layout
 from fdf.pipeline.repeats import record_repeats
 from fdf.store.files import file_sha256, write_bytes
 from fdf.store.receipts import Receipt
@@ -17,7 +17,7 @@ CHECKSUMS = "SHA256SUMS"
 def publish(layout: Layout, stage: str) -> None:
     """Write what a stage publishes, if it is not there already. Repeatable."""
     if stage == "metadata":
-        record_repeats(layout, finished(layout, stage).partitions)
+        record_repeats(layout)
     elif stage == "manifest":
         _publish_manifest(layout)
     elif stage == "shard":

@@ -76,6 +76,9 @@ class Recipe(Config):
                 f"filter.rules.min_crop is {self.filter.rules.min_crop}, the smallest of shard.resolutions is {smallest}: "
                 "faces in between would be in the manifest and in no shard; raise one, lower the other, or set shard.enlarge"
             )
+        others = [name for name in self.fetch.candidates if name != "download_url"]
+        if self.source.kind == "photo_list" and "candidates" in self.fetch.model_fields_set and others:
+            raise ValueError(f"fetch.candidates: a photo_list gives download_url only, not {', '.join(others)}")
         if self.detect.min_side > self.detect.max_side:
             raise ValueError("detect.min_side is larger than detect.max_side")
         return self
@@ -113,7 +116,7 @@ def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     except ValidationError as error:
         raise RecipeError(
             f"{path} is no valid recipe: " + "; ".join(_explain(error)),
-            action="docs/recipes.md lists all keys",
+            action="All keys are in docs/recipes.md",
         ) from error
     return _resolved(recipe, path.resolve().parent)
 
@@ -130,8 +133,14 @@ def _resolved(recipe: Recipe, base: Path) -> Recipe:
         for name in ("detector_path", "embedder_path")
         if (path := getattr(recipe.detect, name))
     }
-    detect = recipe.detect.model_copy(update=weights)
-    return recipe.model_copy(update={"source": source, "loopback": loopback, "detect": detect})
+    update: dict[str, Any] = {
+        "source": source,
+        "loopback": loopback,
+        "detect": recipe.detect.model_copy(update=weights),
+    }
+    if recipe.source.kind == "photo_list":
+        update["fetch"] = recipe.fetch.model_copy(update={"candidates": ("download_url",)})
+    return recipe.model_copy(update=update)
 
 
 def _absolute(path: str, base: Path) -> str:
@@ -171,7 +180,8 @@ def _explain(error: ValidationError) -> Iterator[str]:
             yield f"{where!r} is missing"
         else:
             came = "" if isinstance(problem["input"], dict) else f", got {problem['input']!r}"
-            yield f"{where}: {problem['msg'].removeprefix('Value error, ')}{came}" if where else problem["msg"]
+            said = problem["msg"].removeprefix("Value error, ")
+            yield f"{where}: {said}{came}" if where else said
     if error.error_count() > 5:
         yield f"and {error.error_count() - 5} more"
 

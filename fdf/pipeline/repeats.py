@@ -7,37 +7,62 @@ unique.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fdf.errors import DataError
-from fdf.pipeline.layout import Layout
+from fdf.pipeline.layout import Layout, finished
 from fdf.schema import DROPPED, PHOTOS
 from fdf.store.files import write_bytes
 from fdf.store.tables import read_table
 
 _FILE = "repeated.json"
+_REMEDY = "Remove it and run `fdf build --until metadata` again"
 
 
-def record_repeats(layout: Layout, partitions: Sequence[str]) -> None:
-    """Find the repeated ids of finished metadata and write them beside it: partition → ids that an earlier one holds."""
-    body = (json.dumps(find_repeats(layout, partitions), indent=1) + "\n").encode()
+def record_repeats(layout: Layout) -> None:
+    """Find the repeated ids of finished metadata and write them beside it: partition → ids that an earlier one holds.
+
+    Not done again for metadata that it was done for.
+    """
+    metadata = finished(layout, "metadata")
     path = layout.stage("metadata") / _FILE
-    if not path.is_file() or path.read_bytes() != body:
-        write_bytes(path, body)
+    with contextlib.suppress(DataError):
+        if _read(layout)["metadata"] == metadata.content:
+            return
+    body = {"metadata": metadata.content, "repeated": find_repeats(layout, metadata.partitions)}
+    write_bytes(path, (json.dumps(body, indent=1) + "\n").encode())
 
 
 def read_repeats(layout: Layout) -> dict[str, list[str]]:
-    """What `record_repeats` wrote."""
+    """What `record_repeats` wrote.
+
+    Raises:
+        DataError: missing, damaged, or of other metadata.
+    """
+    found = _read(layout)
+    if found["metadata"] != finished(layout, "metadata").content:
+        raise DataError(f"{layout.stage('metadata') / _FILE} is of other metadata", action=_REMEDY)
+    repeated: dict[str, list[str]] = found["repeated"]
+    return repeated
+
+
+def _read(layout: Layout) -> dict[str, Any]:
     path = layout.stage("metadata") / _FILE
     try:
-        found: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
-        return found
+        body = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} can't be read ({error})", action="Run `fdf build --until metadata` again") from error
+        raise DataError(f"{path} can't be read ({error})", action=_REMEDY) from error
+    whole = isinstance(body, dict) and isinstance(body.get("metadata"), str) and isinstance(body.get("repeated"), dict)
+    if not whole or any(not isinstance(ids, list) for ids in body["repeated"].values()):
+        raise DataError(f"{path} holds something else than repeated ids", action=_REMEDY)
+    found: dict[str, Any] = body
+    return found
 
 
 def find_repeats(layout: Layout, partitions: Sequence[str]) -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ writes data under temporary names, renames, and writes the receipt last.
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 import platform
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fdf import __version__
@@ -29,13 +31,16 @@ from fdf.sources.base import Batch, Source
 from fdf.sources.download import Downloader, HttpPolicy, is_loopback
 from fdf.stages.base import Stage, StageResult, Tools, reasons
 from fdf.stages.detect import DetectConfig
-from fdf.stages.fetch import AGENT, FetchConfig
+from fdf.stages.fetch import AGENT
 from fdf.store.archives import ArchiveReader, open_archive
 from fdf.store.files import file_sha256
 from fdf.store.receipts import Output, Receipt
 from fdf.store.shards import ShardWriter
 from fdf.store.tables import content_digest, read_table, read_tables, write_table
 from fdf.vision.analyze import Analyzer
+
+_LIBRARIES = ("dlib-bin", "numpy", "onnxruntime", "opencv-python", "pillow", "pyarrow")
+"""Recorded in receipts: their versions may change the last bits."""
 
 _PLACE_COLUMNS = ("photo_id", "archive", "offset", "length", "width", "height")
 
@@ -88,6 +93,8 @@ def run_job(job: Job, slot: Slot) -> Receipt:
     """
     started = time.perf_counter()
     stage, layout = STAGES[job.stage], Layout(job.root)
+    # A receipt vouches for its files: it must not stand beside new ones.
+    layout.receipt(job.stage, job.partition).unlink(missing_ok=True)
     tables = _read_inputs(job, stage, layout)
     with contextlib.ExitStack() as stack:
         tools, files = _tools(job, stage, layout, slot, stack)
@@ -111,6 +118,7 @@ def run_job(job: Job, slot: Slot) -> Receipt:
             "seconds": round(time.perf_counter() - started, 3),
             "host": platform.node(),
             "python": platform.python_version(),
+            "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
         },
     )
     receipt.save(layout.receipt(job.stage, job.partition))
@@ -130,9 +138,16 @@ def now() -> datetime:
         ) from error
 
 
-def http_policy(config: FetchConfig, extra_hosts: frozenset[str], processes: int) -> HttpPolicy:
-    """The policy of one of `processes` workers, which share one budget of requests."""
-    hosts = frozenset(host.lower() for host in config.allowed_hosts) | extra_hosts
+def http_policy(recipe: Recipe, processes: int, mirror: str = "") -> HttpPolicy:
+    """The policy of one of `processes` workers, which share one budget of requests.
+
+    Args:
+        mirror: base URL of our own mirror, where the recipe has one.
+    """
+    config = recipe.fetch
+    hosts = frozenset(host.lower() for host in config.allowed_hosts)
+    if recipe.loopback and mirror:
+        hosts |= {mirror.removeprefix("http://")}
     if not config.contact and any(not is_loopback(host) for host in hosts):
         raise RecipeError(
             "fetch.contact is empty",
@@ -154,9 +169,10 @@ def http_policy(config: FetchConfig, extra_hosts: frozenset[str], processes: int
     )
 
 
-def allowed_hosts(recipe: Recipe, mirror: str) -> frozenset[str]:
-    """Hosts that come on top of the recipe's: the loopback mirror."""
-    return frozenset({mirror.removeprefix("http://")}) if recipe.loopback else frozenset()
+def _downloader_for(policy: HttpPolicy) -> Downloader:
+    if _downloader(policy).stopped:  # an earlier run of this process was interrupted
+        _downloader.cache_clear()
+    return _downloader(policy)
 
 
 # One downloader and one analyzer a process: they hold connections, the pace towards each host, and loaded networks.
@@ -185,8 +201,7 @@ def _tools(
     if "blobs" in stage.tools:
         given["blobs"] = ArchiveReader(layout.root)
     if "downloader" in stage.tools:
-        hosts = allowed_hosts(job.recipe, job.mirror)
-        given["downloader"] = _downloader(http_policy(job.recipe.fetch, hosts, slot.processes))
+        given["downloader"] = _downloader_for(http_policy(job.recipe, slot.processes, job.mirror))
     if "analyzer" in stage.tools:
         given["analyzer"] = _analyzer(job.recipe.detect)
     if slot.advance:
@@ -208,10 +223,31 @@ def _read_inputs(job: Job, stage: Stage, layout: Layout) -> dict[str, pa.Table]:
         return {"source": job.source.parse(job.batch)}
     if stage.scope == "shard":
         return _read_shard_inputs(job, layout)
+    if stage.scope == "dataset":
+        return _read_dataset(job, stage, layout)
     return {
         name: read_tables((layout.kept(name, part) for part in job.inputs[name]), STAGES[name].schema)
         for name in stage.reads
     }
+
+
+def _read_dataset(job: Job, stage: Stage, layout: Layout) -> dict[str, pa.Table]:
+    """The main table whole; of the others the columns that the stage asks for and the rows of photos in the main one.
+
+    Partition by partition: memory goes with the faces, not with the photos that never had one.
+    """
+    tables: dict[str, pa.Table] = {}
+    photos: pa.Array | None = None
+    for name in stage.reads:
+        schema, columns = STAGES[name].schema, stage.columns.get(name)
+        parts = []
+        for part in job.inputs[name]:
+            table = read_table(layout.kept(name, part), schema, columns)
+            parts.append(table if photos is None else table.filter(pc.is_in(table["photo_id"], value_set=photos)))
+        tables[name] = pa.concat_tables(parts) if parts else read_tables([], schema, columns)
+        if photos is None:
+            photos = tables[name]["photo_id"].unique()
+    return tables
 
 
 def _read_shard_inputs(job: Job, layout: Layout) -> dict[str, pa.Table]:
@@ -221,14 +257,14 @@ def _read_shard_inputs(job: Job, layout: Layout) -> dict[str, pa.Table]:
         rows = pq.read_table(path, filters=[("shard", "=", job.partition)], partitioning=None)
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"{path} can't be read ({error})", action="Build the manifest again") from error
-    places = _places(job.root, job.inputs["fetch"])
-    wanted = pa.compute.is_in(places["photo_id"], value_set=rows["photo_id"].combine_chunks())
+    places = _places(job.root, job.inputs["fetch"], job.fingerprint["inputs"]["fetch"])
+    wanted = pc.is_in(places["photo_id"], value_set=rows["photo_id"].combine_chunks())
     return {"manifest": rows, "fetch": places.filter(wanted)}
 
 
 @lru_cache(maxsize=1)
-def _places(root: Path, partitions: tuple[str, ...]) -> pa.Table:
-    """Where all photos lie; read once a process, not once a shard."""
+def _places(root: Path, partitions: tuple[str, ...], content: str) -> pa.Table:  # noqa: ARG001 - part of the cache's key
+    """Where all photos lie; read once a process and content, not once a shard."""
     layout = Layout(root)
     paths = (layout.kept("fetch", part) for part in partitions)
     return read_tables(paths, STAGES["fetch"].schema, _PLACE_COLUMNS)

@@ -107,14 +107,24 @@ class Downloader:
         policy: HttpPolicy,
         *,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.policy = policy
-        self._clock, self._sleep, self._jitter = clock, sleep, jitter
+        self._stopped = threading.Event()
+        self._clock, self._sleep, self._jitter = clock, sleep or self._stopped.wait, jitter
         self._local = threading.local()
         self._gates: dict[str, _Gate] = {}
         self._gates_lock = threading.Lock()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called: it can't be used any more."""
+        return self._stopped.is_set()
+
+    def stop(self) -> None:
+        """Give up: threads that wait stop waiting, and no further request is made. For an interrupted run."""
+        self._stopped.set()
 
     def get(self, url: str) -> Download:
         """Bytes of `url`, retried as the policy says.
@@ -136,7 +146,7 @@ class Downloader:
 
     def _wait_before_retry(self, error: DownloadError, attempt: int) -> float | None:
         """Seconds to wait, or None to give up."""
-        if not error.reason.retryable or attempt > self.policy.retries:
+        if self._stopped.is_set() or not error.reason.retryable or attempt > self.policy.retries:
             return None
         if error.wait is not None:
             return error.wait if error.wait <= self.policy.retry_after_cap else None
@@ -144,6 +154,8 @@ class Downloader:
 
     def _once(self, url: str) -> tuple[bytes, str, int, Mapping[str, str]]:
         for _ in range(self.policy.max_redirects + 1):
+            if self._stopped.is_set():
+                raise DownloadError(Reason.CONNECTION, f"stopped before asking for {url}")
             self._take_slot(self._allowed(url))
             with _translated(url), self._request(url) as response:
                 if response.status_code in _REDIRECTS and "location" in response.headers:
@@ -237,7 +249,7 @@ class Downloader:
             raise DownloadError(Reason.RATE_LIMITED, detail, wait=wait)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise DownloadError(Reason.HTTP_ERROR, detail, wait=wait)
-        # Another 4xx will not change by asking again at once: no retry here, though `fdf retry` may.
+        # Another 4xx will not change by asking again at once: no retry here.
         raise DownloadError(Reason.HTTP_ERROR, detail, wait=_NEVER)
 
     def _body(self, response: requests.Response, url: str) -> bytes:

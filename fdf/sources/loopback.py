@@ -3,29 +3,55 @@
 The sample recipe fetches from it, so a demo runs the code that a real run does: sockets, redirects, errors, retries.
 An optional `routes.json` beside the folder makes single keys misbehave, as real servers do:
 `{"<path>": {"status": 503, "times": 1, "retry_after": 0, "redirect": "/…", "headers": {…}}}`; `times` counts from the
-server's start, after that the file is served.
+server's start, after that the file is served. Anything of another shape is refused.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import mimetypes
+import os
 import socket
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote
 
 from fdf.errors import DataError, MachineError, UsageError
 
 HOST = "127.0.0.1"
+ROUTES: Final = "routes.json"
+"""Name of the file beside the folder."""
+
+
+def _is_header(value: object) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isprintable()
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+_SETTINGS: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
+    "status": ("a number from 200 to 599", lambda value: _is_count(value) and 200 <= value <= 599),
+    "times": ("a whole number, 0 or more", _is_count),
+    "retry_after": ("whole seconds or a date as text", lambda value: _is_count(value) or _is_header(value)),
+    "redirect": ("a URL as text", _is_header),
+    "headers": (
+        "an object of texts",
+        lambda value: isinstance(value, dict) and all(map(_is_header, [*value, *value.values()])),
+    ),
+}
+"""What a route may say, and how."""
 
 
 class LoopbackMirror:
@@ -37,14 +63,13 @@ class LoopbackMirror:
 
     Raises:
         UsageError: the folder is missing.
+        DataError: `routes.json` is damaged or of another shape.
         MachineError: the port is in use.
     """
 
     def __init__(self, folder: Path, port: int = 0) -> None:
-        if not folder.is_dir():
-            raise UsageError(f"{folder} is no folder", expected="a folder laid out like the mirror: data/images/…")
-        files = {f"/{path.relative_to(folder).as_posix()}": path for path in folder.rglob("*") if path.is_file()}
-        routes = _routes(folder.with_name("routes.json"))
+        files = {f"/{name}": path for name, path in _files(folder).items()}
+        routes = _routes(folder.with_name(ROUTES))
         try:
             self._server = _Server((HOST, port), _Handler)
         except OSError as error:
@@ -160,11 +185,56 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet: the fetch stage reports every outcome."""
 
 
+def folder_digest(folder: Path) -> str:
+    """SHA-256 of all that a mirror of `folder` would say: every file's path and bytes, and `routes.json` beside it.
+
+    Raises:
+        UsageError: the folder is missing.
+    """
+    files = {os.fsencode(name): path for name, path in _files(folder).items()}
+    if (routes := folder.with_name(ROUTES)).is_file():
+        files[f"../{ROUTES}".encode()] = routes
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        with files[name].open("rb") as file:
+            digest.update(name + b"\0" + hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Path below the folder → file."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder", expected="a folder laid out like the mirror: data/images/…")
+    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+
+
 def _routes(path: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     try:
         routes = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise DataError(f"{path} can't be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number of 5,000 digits, brackets without end
         raise DataError(f"{path} is no JSON ({error})") from error
+    if not isinstance(routes, dict):
+        raise _misshapen(path, "an object, path → route", routes)
+    for key, route in routes.items():
+        if not isinstance(route, dict):
+            raise _misshapen(path, f"an object for {key!r}", route)
+        for name, value in route.items():
+            if name not in _SETTINGS:
+                raise _misshapen(path, f"only {', '.join(_SETTINGS)} for {key!r}", name)
+            expected, fits = _SETTINGS[name]
+            if not fits(value):
+                raise _misshapen(path, f"{expected} as {name!r} of {key!r}", value)
     return {f"/{key.lstrip('/')}": route for key, route in routes.items()}
+
+
+def _misshapen(path: Path, expected: str, got: object) -> DataError:
+    return DataError(
+        f"{path} does not say how the mirror misbehaves",
+        expected=expected,
+        got=repr(got)[:80],
+        action="Correct it; if it is something else, move it: the file of that name beside the mirror's folder is read",
+    )

@@ -111,6 +111,7 @@ class Stage:
         reads: names of the stages whose kept tables it gets; the first is its main input, whose units are counted.
             Each row of it is one unit. `metadata` reads the records of a source, under the name `source`.
         tools: names of the `Tools` fields it needs.
+        columns: of a `dataset` stage: the columns it needs of a table it reads; all of those that are not named.
         partition: name of the one partition of a `dataset` stage.
         seconds: measured on one core for one unit of input, for the estimates of `--dry-run`.
     """
@@ -127,6 +128,7 @@ class Stage:
     tools: tuple[str, ...] = ()
     seconds: float = 0.0
     partition: str = "all"
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def kept_units(self, kept: pa.Table) -> int:
         """How many units of input a table of this stage's output stands for (several faces: still one photo)."""
@@ -155,7 +157,7 @@ def by_photo(table: pa.Table, *columns: str) -> dict[str, dict[str, Any]]:
 
     PHOTOS of a whole dataset may hold an id twice; the first row has it, as in `fetch`, which drops the later ones.
     """
-    rows = (table.select(["photo_id", *columns]) if columns else table).to_pylist()
+    rows = (table.select(list(dict.fromkeys(("photo_id", *columns)))) if columns else table).to_pylist()
     return {row["photo_id"]: row for row in reversed(rows)}
 
 
@@ -164,8 +166,10 @@ def reasons(dropped: pa.Table) -> dict[str, int]:
     return dict(sorted(Counter(dropped["reason"].to_pylist()).items()))
 
 
-def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """Map with threads; results come in the order of the items, at most `2 × threads` are held at once."""
+def ordered_map(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int, window: int | None = None
+) -> Iterator[Result]:
+    """Map with threads; results come in the order of the items, at most `window` (2 × threads) are held at once."""
     if threads <= 1:
         yield from map(function, items)
         return
@@ -173,7 +177,7 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], threa
     source = iter(items)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="fdf")
     try:
-        pending.extend(pool.submit(function, item) for item in islice(source, 2 * threads))
+        pending.extend(pool.submit(function, item) for item in islice(source, window or 2 * threads))
         while pending:
             result = pending.pop(0).result()
             pending.extend(pool.submit(function, item) for item in islice(source, 1))

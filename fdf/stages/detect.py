@@ -6,33 +6,40 @@ A photo with no face is a drop; a face without keypoints is kept here and judged
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from fdf.errors import ModelError
 from fdf.schema import FACES, Reason
 from fdf.stages.base import Config, Stage, StageResult, Tools, drop, dropped_table, execution, ordered_map
+from fdf.stages.pictures import read_picture
 from fdf.vision.analyze import Analyzer, Face, face_id
 from fdf.vision.base import Detector
 from fdf.vision.blazeface import BlazeFace, BlazeFaceConfig
 from fdf.vision.centerface import CenterFace, CenterFaceConfig
-from fdf.vision.picture import decode
+from fdf.vision.insightface_pack import InsightFaceDetector
 from fdf.vision.zoo import (
     DEFAULT_DETECTOR,
     DEFAULT_EMBEDDER,
     DEFAULT_KEYPOINTER,
-    adapters,
+    kinds,
     load_detector,
     load_embedder,
     load_keypointer,
     model,
+    needs_path,
+    takes_path,
 )
 
 NAME: Final = "detect"
+
+_CENTERFACE_ONLY: Final = ("min_side", "max_side", "second_pass", "tile")
+_WITH_SCORE: Final = (CenterFace.id, BlazeFace.id, "insightface-detector")
 
 
 class DetectConfig(Config):
@@ -43,8 +50,9 @@ class DetectConfig(Config):
     embedder: str = Field(
         DEFAULT_EMBEDDER, description="Id of the face embedder; empty for none (then no burst duplicates)."
     )
-    detector_path: str = Field("", description="File or folder with your own weights, where the detector needs them.")
-    embedder_path: str = Field("", description="The same for the embedder.")
+    # Not part of fingerprints: the SHA-256 of what lies there is.
+    detector_path: str = execution("", "File or folder with your own weights, where the detector needs them.")
+    embedder_path: str = execution("", "The same for the embedder.")
     score: float = Field(0.5, gt=0, lt=1, description="Lowest detector score.")
     min_side: int = Field(
         640, ge=64, description="Smaller pictures are enlarged to this long side before detection, pixels."
@@ -62,10 +70,39 @@ class DetectConfig(Config):
 
     @field_validator("detector", "keypointer", "embedder")
     @classmethod
-    def _known(cls, value: str) -> str:
-        if value and value not in adapters():
-            raise ValueError(f"expected one of {', '.join(adapters())}")
+    def _of_its_kind(cls, value: str, info: ValidationInfo) -> str:
+        known = [name for name, kind in kinds().items() if kind == info.field_name]
+        if value not in known and (value or info.field_name != "embedder"):
+            raise ValueError(f"expected one of {', '.join(known)}")
         return value
+
+    @model_validator(mode="after")
+    def _have_effect(self) -> DetectConfig:
+        """A setting that is needed and missing, or that would be ignored."""
+        for kind, name, path in (
+            ("detector", self.detector, self.detector_path),
+            ("embedder", self.embedder, self.embedder_path),
+        ):
+            if path and not takes_path(name):
+                right = ", ".join(one for one, found in kinds().items() if found == kind and takes_path(one))
+                raise ValueError(
+                    f"{kind}_path is set, but {name or f'an empty {kind}'} takes no weights of your own; "
+                    f"remove it, or choose one that does: {right}"
+                )
+            if needs_path(name) and not path:
+                raise ValueError(f"{name} needs weights of your own: set {kind}_path to a file or folder")
+        if self.tile:
+            CenterFaceConfig(tile=self.tile)  # has a least size
+        ignored = [] if self.detector == CenterFace.id else list(_CENTERFACE_ONLY)
+        ignored += [] if self.detector in _WITH_SCORE else ["score"]
+        changed = [name for name in ignored if getattr(self, name) != type(self).model_fields[name].default]
+        if changed:
+            raise ValueError(
+                f"{', '.join(changed)} would be ignored by {self.detector}: "
+                f"leave {'it' if len(changed) == 1 else 'them'} out, or choose a detector that looks at "
+                f"{'it' if len(changed) == 1 else 'them'}"
+            )
+        return self
 
     def analyzer(self) -> Analyzer:
         """Load the models.
@@ -73,7 +110,13 @@ class DetectConfig(Config):
         Raises:
             ModelError: weights are missing, altered, or their licence is not accepted.
         """
-        options: dict[str, Any] = {"path": self.detector_path} if self.detector_path else {}
+        for name, path in (("detector_path", self.detector_path), ("embedder_path", self.embedder_path)):
+            if path and not Path(path).exists():
+                raise ModelError(
+                    f"There are no weights at {path}",
+                    expected="a file or folder there: the recipe names it",
+                    action=f"Correct detect.{name} (relative paths count from the recipe's folder)",
+                )
         detector: Detector
         if self.detector == CenterFace.id:
             detector = CenterFace(
@@ -88,11 +131,10 @@ class DetectConfig(Config):
         elif self.detector == BlazeFace.id:
             detector = BlazeFace(BlazeFaceConfig(score=self.score))
         elif self.detector == "insightface-detector":
-            detector = load_detector(self.detector, score=self.score, **options)
+            detector = InsightFaceDetector(self.detector_path, score=self.score)
         else:
-            detector = load_detector(self.detector, **options)
-        embedder_options = {"path": self.embedder_path} if self.embedder_path else {}
-        embedder = load_embedder(self.embedder, **embedder_options) if self.embedder else None
+            detector = load_detector(self.detector, path=self.detector_path or None)
+        embedder = load_embedder(self.embedder, path=self.embedder_path or None) if self.embedder else None
         return Analyzer(detector, load_keypointer(self.keypointer), embedder)
 
     def models(self) -> tuple[dict[str, str], ...]:
@@ -111,12 +153,6 @@ def _models(config: DetectConfig) -> tuple[dict[str, str], ...]:
     return tuple({name: getattr(one, name) for name in names} for one in found)
 
 
-@dataclass(frozen=True)
-class _Job:
-    photo: Mapping[str, Any]
-    pixels: np.ndarray
-
-
 def run(tables: Mapping[str, pa.Table], config: DetectConfig, tools: Tools) -> StageResult:
     """FETCHED (and the bytes behind it) → FACES."""
     blobs, analyzer = tools.blobs, tools.analyzer
@@ -125,13 +161,8 @@ def run(tables: Mapping[str, pa.Table], config: DetectConfig, tools: Tools) -> S
     photos = tables["fetch"].to_pylist()
 
     def look(batch: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], list[Face]]]:
-        jobs = []
-        for photo in batch:
-            data = blobs.read(photo["archive"], photo["offset"], photo["length"])
-            # `fetch` has already refused bombs; the cap is what it let through.
-            jobs.append(_Job(photo, decode(data, photo["width"] * photo["height"]).pixels))
-        faces = analyzer.analyze([job.pixels for job in jobs])
-        return [(job.photo, found) for job, found in zip(jobs, faces, strict=True)]
+        faces = analyzer.analyze([read_picture(blobs, photo) for photo in batch])
+        return list(zip(batch, faces, strict=True))
 
     batches = [photos[start : start + config.batch] for start in range(0, len(photos), config.batch)]
     kept: list[dict[str, Any]] = []

@@ -5,8 +5,11 @@ All choices are deterministic and independent of the order of partitions: who co
 
 from __future__ import annotations
 
+import math
+from array import array
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -52,11 +55,16 @@ def duplicate_photos(photos: Iterable[PhotoView], max_distance: int) -> dict[str
                 twin = first.setdefault(getattr(photo, kind), photo.photo_id)
                 if twin != photo.photo_id:
                     found[photo.photo_id] = twin, "same bytes" if kind == "sha256" else "same pixels"
-    rest = [photo for photo in ordered if photo.photo_id not in found]
-    for earlier, later, distance in _alike(np.array([p.phash for p in rest], np.uint64), max_distance):
+    if max_distance >= 0:
         # Against kept photos only: a chain of small steps must not swallow a whole series.
-        if rest[later].photo_id not in found and rest[earlier].photo_id not in found:
-            found[rest[later].photo_id] = rest[earlier].photo_id, f"{distance} of {_HASH_BITS} hash bits differ"
+        kept = _KeptHashes(max_distance)
+        for photo in ordered:
+            if photo.photo_id in found:
+                continue
+            if near := kept.nearest(photo.phash):
+                found[photo.photo_id] = near[0], f"{near[1]} of {_HASH_BITS} hash bits differ"
+            else:
+                kept.add(photo.phash, photo.photo_id)
     return {photo_id: _last(found, photo_id) for photo_id in found}
 
 
@@ -66,31 +74,41 @@ def _last(found: Mapping[str, tuple[str, str]], photo_id: str) -> tuple[str, str
     return _last(found, twin) if twin in found else (twin, how)
 
 
-def _alike(hashes: np.ndarray, max_distance: int) -> list[tuple[int, int, int]]:
-    """All pairs (earlier, later, distance) within `max_distance` bits, sorted by the later one, then distance.
+class _KeptHashes:
+    """Perceptual hashes of kept photos: any two of them differ in more than `max_distance` bits.
 
-    Multi-index hashing (Norouzi 2012): of max_distance + 1 slices of the hash at least one must be equal, so only
-    photos that share a slice are compared. Exact, not approximate.
+    Multi-index hashing (Norouzi 2012): of max_distance + 1 slices of the hash at least one must be equal, so only hashes
+    that share a slice are compared. Exact, not approximate.
     """
-    pairs: dict[tuple[int, int], int] = {}
-    edges = np.linspace(0, _HASH_BITS, max(0, max_distance + 2)).astype(int).tolist()
-    for low, high in pairwise(edges):
-        mask = np.uint64((1 << int(high - low)) - 1)
-        slices = (hashes >> np.uint64(low)) & mask
-        for group in _groups(slices):
-            for position, later in enumerate(group[1:], 1):
-                earlier = group[:position]
-                distances = np.bitwise_count(hashes[earlier] ^ hashes[later])
-                for index in np.flatnonzero(distances <= max_distance):
-                    pairs[int(earlier[index]), int(later)] = int(distances[index])
-    return sorted(((a, b, d) for (a, b), d in pairs.items()), key=lambda pair: (pair[1], pair[2], pair[0]))
 
+    def __init__(self, max_distance: int) -> None:
+        self._max_distance = max_distance
+        edges = np.linspace(0, _HASH_BITS, max_distance + 2).astype(int).tolist()
+        self._slices = [(low, (1 << (high - low)) - 1) for low, high in pairwise(edges)]
+        self._owners: dict[int, tuple[int, str]] = {}
+        self._buckets: dict[tuple[int, int], array[int]] = {}
 
-def _groups(values: np.ndarray) -> Iterator[np.ndarray]:
-    """Indices that share a value, ascending, for values that occur more than once."""
-    order = np.argsort(values, kind="stable")
-    edges = np.flatnonzero(np.diff(values[order])) + 1
-    yield from (group for group in np.split(order, edges) if len(group) > 1)
+    def add(self, phash: int, photo_id: str) -> None:
+        """Keep a photo that has no `nearest`."""
+        self._owners[phash] = len(self._owners), photo_id
+        for low, mask in self._slices:
+            self._buckets.setdefault((low, phash >> low & mask), array("Q")).append(phash)
+
+    def nearest(self, phash: int) -> tuple[str, int] | None:
+        """The nearest kept photo within the distance, of several the one that came first, and how many bits differ."""
+        if phash in self._owners:
+            return self._owners[phash][1], 0
+        best: tuple[int, int, str] | None = None
+        for low, mask in self._slices:
+            bucket = self._buckets.get((low, phash >> low & mask))
+            if bucket is None:
+                continue
+            distances = np.bitwise_count(np.frombuffer(bucket, np.uint64) ^ np.uint64(phash))
+            index = int(distances.argmin())  # a bucket is in order: the first of several
+            if (distance := int(distances[index])) <= self._max_distance:
+                found = (distance, *self._owners[bucket[index]])
+                best = found if best is None else min(best, found)
+        return best and (best[2], best[0])
 
 
 def burst_duplicates(faces: Iterable[BurstFace], seconds: float, max_distance: float) -> dict[str, tuple[str, str]]:
@@ -109,21 +127,25 @@ def burst_duplicates(faces: Iterable[BurstFace], seconds: float, max_distance: f
 
 
 def _burst_of_owner(faces: Sequence[BurstFace], seconds: float, max_distance: float) -> dict[str, tuple[str, str]]:
+    """Faces in the order in which they are decided; rivals are kept faces of other photos within `seconds`."""
     found: dict[str, tuple[str, str]] = {}
     if len(faces) < 2:
         return found
-    taken = np.array([face.taken for face in faces])
-    photos = np.array([face.photo_id for face in faces])
     embeddings = np.stack([face.embedding for face in faces]).astype(np.float32)
-    kept: list[int] = []
+    kept: list[tuple[float, int]] = []  # by time
+    reach = math.nextafter(seconds, math.inf)  # the window must not lose what the rounded difference lets in
     for index, face in enumerate(faces):
-        rivals = np.array(
-            [k for k in kept if abs(taken[k] - taken[index]) <= seconds and photos[k] != photos[index]], int
+        start = bisect_left(kept, (face.taken - reach, -1))
+        end = bisect_right(kept, (face.taken + reach, len(faces)))
+        rivals = sorted(
+            rival
+            for taken, rival in kept[start:end]
+            if abs(taken - face.taken) <= seconds and faces[rival].photo_id != face.photo_id
         )
-        distances = np.linalg.norm(embeddings[rivals] - embeddings[index], axis=1)
-        if len(distances) and distances.min() <= max_distance:
+        distances = np.linalg.norm(embeddings[rivals] - embeddings[index], axis=1) if rivals else np.zeros(0)
+        if rivals and distances.min() <= max_distance:
             twin = faces[rivals[int(distances.argmin())]].face_id
             found[face.face_id] = twin, f"embedding distance {distances.min():.3f}"
         else:
-            kept.append(index)
+            insort(kept, (face.taken, index))
     return found

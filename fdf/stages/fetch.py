@@ -17,6 +17,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from fdf.consent.signals import robots_signal
+from fdf.errors import MachineError
 from fdf.schema import FETCHED, Reason
 from fdf.sources.download import Download, DownloadError
 from fdf.sources.yfcc import flickr_urls
@@ -32,6 +33,9 @@ Candidate = Literal["mirror", "mirror_ext", "download_url", "original", "1024", 
 _FLICKR_SUFFIX: Final = {"original": "_o", "1024": "_b", "640": "_z", "500": ""}
 
 
+_SILENCE: Final = frozenset({Reason.DNS, Reason.CONNECTION, Reason.TIMEOUT, Reason.TLS, Reason.RATE_LIMITED})
+
+
 class FetchConfig(Config):
     """Where the pictures come from and how to ask for them."""
 
@@ -43,6 +47,7 @@ class FetchConfig(Config):
     )
     mirror: str = Field(
         "https://multimedia-commons.s3-us-west-2.amazonaws.com",
+        pattern=r"^https?://[^/\s]+(/[^\s]*)?$",
         description="Base URL of the mirror; keys are appended.",
     )
     allowed_hosts: tuple[str, ...] = Field(
@@ -67,6 +72,12 @@ class FetchConfig(Config):
     photo_timeout: float = execution(60.0, "Seconds for one whole answer.", gt=0)
     retries: int = execution(4, "Further tries after a retryable failure.", ge=0, le=20)
     backoff: float = execution(0.5, "Base of the exponential backoff, seconds.", ge=0)
+    give_up_after: int = execution(
+        50,
+        "Photos in a row that fail without the network having answered (DNS, connection, time-out, 429) after which the run "
+        "stops with an error instead of recording drops; also when a whole partition fails so. 0: record them and go on.",
+        ge=0,
+    )
     retry_after_cap: float = execution(120.0, "Longest Retry-After that is waited for, seconds.", ge=0)
 
 
@@ -78,6 +89,8 @@ class _Fetched:
     data: bytes = field(default=b"", repr=False)
     row: Mapping[str, Any] | None = None
     refused: tuple[Reason, str] | None = None
+    unasked: bool = False
+    """No server was asked for it."""
 
 
 def run(tables: Mapping[str, pa.Table], config: FetchConfig, tools: Tools) -> StageResult:
@@ -88,7 +101,7 @@ def run(tables: Mapping[str, pa.Table], config: FetchConfig, tools: Tools) -> St
     kept: list[dict[str, Any]] = []
     dropped: list[dict[str, Any]] = []
     by_candidate: Counter[str] = Counter()
-    for outcome in ordered_map(lambda photo: _fetch(photo, config, tools), photos, config.threads):
+    for outcome in _outcomes(photos, config, tools):
         tools.advance(1)
         if outcome.refused or outcome.row is None:
             dropped.append(drop(NAME, outcome.photo_id, *(outcome.refused or (Reason.HTTP_ERROR, ""))))
@@ -99,6 +112,70 @@ def run(tables: Mapping[str, pa.Table], config: FetchConfig, tools: Tools) -> St
         by_candidate[outcome.row["candidate"]] += 1
     notes = {f"candidate.{name}": count for name, count in sorted(by_candidate.items())}
     return StageResult(pa.Table.from_pylist(kept, schema=FETCHED), dropped_table(dropped), notes)
+
+
+def _outcomes(photos: Sequence[Mapping[str, Any]], config: FetchConfig, tools: Tools) -> Iterator[_Fetched]:
+    """Outcomes in the order of the photos. When the run ends early, threads that wait for a server are called back.
+
+    Raises:
+        MachineError: an outage.
+    """
+    outage = _Outage(config.give_up_after)
+    # A wide window: one slow photo must not hold up the threads that are done with theirs.
+    found = ordered_map(lambda photo: _fetch(photo, config, tools), photos, config.threads, window=8 * config.threads)
+    try:
+        for outcome in found:
+            outage.see(outcome)
+            yield outcome
+        outage.see_the_end()
+    except BaseException:
+        tools.downloader.stop()
+        raise
+
+
+class _Outage:
+    """Tells a dead network, or a server that wants to be left alone, from photos that are gone.
+
+    Drops are for photos. When nothing answers any more the condition is the machine's: the partition is not committed, and the
+    next run goes on with it.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._streak, self._seen = limit, 0, 0
+        self._last = ""
+
+    def see(self, outcome: _Fetched) -> None:
+        """Count one photo.
+
+        Raises:
+            MachineError: the limit is reached.
+        """
+        if outcome.unasked:
+            return
+        self._seen += 1
+        silent = outcome.refused is not None and outcome.refused[0] in _SILENCE
+        self._streak = self._streak + 1 if silent else 0
+        self._last = outcome.refused[1] if outcome.refused else ""
+        if self._limit and self._streak >= self._limit:
+            self._stop()
+
+    def see_the_end(self) -> None:
+        """A partition in which not one photo got an answer is an outage, however small it is.
+
+        Raises:
+            MachineError: that is so.
+        """
+        if self._limit and self._streak == self._seen > 0:
+            self._stop()
+
+    def _stop(self) -> None:
+        raise MachineError(
+            f"No answer for {self._streak} photos in a row: the network is down, or the server wants to be left alone",
+            expected="a server that answers, if only to say that a photo is gone",
+            got=self._last,
+            action="Run the same command again when it does: what is finished is kept. If these photos can't be had at all, "
+            "--set fetch.give_up_after=0 records them as drops",
+        )
 
 
 def candidate_urls(photo: Mapping[str, Any], config: FetchConfig, mirror: str) -> Iterator[tuple[str, str]]:
@@ -120,7 +197,8 @@ def candidate_urls(photo: Mapping[str, Any], config: FetchConfig, mirror: str) -
 
 def _fetch(photo: Mapping[str, Any], config: FetchConfig, tools: Tools) -> _Fetched:
     if photo["photo_id"] in tools.repeated:
-        return _Fetched(photo["photo_id"], refused=(Reason.BAD_ROW, "this photo id stands in an earlier partition"))
+        repeated = Reason.BAD_ROW, "this photo id stands in an earlier partition"
+        return _Fetched(photo["photo_id"], refused=repeated, unasked=True)
     failures: list[tuple[Reason, str]] = []
     attempts = 0
     for name, url in candidate_urls(photo, config, tools.mirror):
@@ -138,9 +216,8 @@ def _fetch(photo: Mapping[str, Any], config: FetchConfig, tools: Tools) -> _Fetc
         if failures[-1][0] is Reason.OPTED_OUT:
             break  # another URL of the same picture is the same picture
     if not failures:
-        return _Fetched(
-            photo["photo_id"], refused=(Reason.BAD_ROW, "the row gives none of the recipe's candidate URLs")
-        )
+        no_url = Reason.BAD_ROW, "the row gives none of the recipe's candidate URLs"
+        return _Fetched(photo["photo_id"], refused=no_url, unasked=True)
     reason, detail = _most_telling(failures)
     return _Fetched(photo["photo_id"], refused=(reason, f"{detail}; {attempts} requests"))
 

@@ -21,6 +21,10 @@ NAME: Final = "filter"
 Drops = dict[tuple[str, str], tuple[Reason, str]]
 """Verdicts so far, by `FaceView.key`."""
 
+_SIZE: Final = ("width", "height")
+_PHOTO: Final = ("photo_id", "owner_nsid", "date_taken", "date_uploaded")
+_FETCHED: Final = ("photo_id", "sha256", "pixel_sha256", "phash", "width", "height")
+
 _EPOCH: Final = datetime(1970, 1, 1)
 
 
@@ -49,8 +53,7 @@ class FilterConfig(Config):
 
 def run(tables: Mapping[str, pa.Table], config: FilterConfig, tools: Tools) -> StageResult:
     """FACES with their FETCHED and PHOTOS rows → KEPT."""
-    photos = by_photo(tables["metadata"], "owner_nsid", "date_taken", "date_uploaded")
-    fetched = by_photo(tables["fetch"], "sha256", "pixel_sha256", "phash", "width", "height")
+    photos, fetched = by_photo(tables["metadata"], *_PHOTO), by_photo(tables["fetch"], *_FETCHED)
     faces = list(_views(tables["detect"], fetched))
     drops: Drops = {}
 
@@ -160,7 +163,7 @@ def _balance(
 
 
 def _views(table: pa.Table, fetched: Mapping[str, Mapping[str, Any]]) -> Iterable[FaceView]:
-    columns = [name for name in FaceView._fields if name not in ("width", "height")]
+    columns = [name for name in FaceView._fields if name not in _SIZE]
     for values in zip(*(table[name].to_pylist() for name in columns), strict=True):
         face = dict(zip(columns, values, strict=True))
         photo = fetched[face["photo_id"]]
@@ -183,4 +186,9 @@ STAGE = Stage(
     run=run,
     doc="Applies the rules, removes duplicates, balances.",
     seconds=1e-4,
+    columns={
+        "detect": (*(name for name in FaceView._fields if name not in _SIZE), "embedding"),
+        "fetch": _FETCHED,
+        "metadata": _PHOTO,
+    },
 )

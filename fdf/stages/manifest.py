@@ -17,11 +17,12 @@ from fdf.consent.attribution import attribution
 from fdf.consent.licenses import License, find_license
 from fdf.consent.signals import POLICY_VERSION
 from fdf.errors import DataError
-from fdf.schema import RELEASE
+from fdf.schema import FACES, RELEASE
 from fdf.stages.balance import lot
 from fdf.stages.base import Config, Stage, StageResult, Tools, by_photo, dropped_table, ordered_map
+from fdf.stages.pictures import read_picture
 from fdf.vision.crop import cut
-from fdf.vision.picture import decode, pixel_sha256
+from fdf.vision.picture import pixel_sha256
 
 NAME: Final = "manifest"
 CHANGES: Final = "cropped to one face"
@@ -42,7 +43,7 @@ def run(tables: Mapping[str, pa.Table], config: ManifestConfig, tools: Tools) ->
     blobs = tools.blobs
     if blobs is None:
         raise ValueError("manifest needs blobs")
-    faces = {(row["photo_id"], row["face_id"]): row for row in tables["detect"].drop_columns(["embedding"]).to_pylist()}
+    faces = {(row["photo_id"], row["face_id"]): row for row in tables["detect"].to_pylist()}
     photos, fetched = by_photo(tables["metadata"]), by_photo(tables["fetch"])
     models = [
         {name: model[name] for name in ("id", "task", "sha256", "weight_license")}
@@ -52,8 +53,7 @@ def run(tables: Mapping[str, pa.Table], config: ManifestConfig, tools: Tools) ->
     def rows_of_photo(kept: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         photo_id = kept[0]["photo_id"]
         place = fetched[photo_id]
-        data = blobs.read(place["archive"], place["offset"], place["length"])
-        pixels = decode(data, place["width"] * place["height"]).pixels
+        pixels = read_picture(blobs, place)
         if (digest := pixel_sha256(pixels)) != place["pixel_sha256"]:
             raise DataError(
                 f"Photo {photo_id} in {place['archive']} is not the one that was fetched",
@@ -173,4 +173,5 @@ STAGE = Stage(
     tools=("blobs",),
     seconds=0.01,
     partition="release",
+    columns={"detect": tuple(name for name in FACES.names if name != "embedding")},
 )

@@ -5,6 +5,7 @@ Unusable records are drops with a reason. An impossible field in a usable record
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -13,9 +14,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from fdf.consent.licenses import find_license, refusal
+from fdf.consent.licenses import LICENSES, RIGHTS, find_license, refusal
 from fdf.consent.signals import opted_out_by_tags
 from fdf.schema import PHOTOS, Reason
 from fdf.sources.yfcc import mirror_key
@@ -26,6 +27,8 @@ NAME: Final = "metadata"
 _FIRST_PHOTOGRAPH = datetime(1826, 1, 1)
 _ZONES = timedelta(hours=14)  # camera time has no zone: it may be that far ahead of UTC
 _FLICKR_OPENS = datetime(2004, 2, 10, tzinfo=UTC)
+_BY_LINE: Final = "line:"  # how DROPPED names a row without an id of its own
+_EXCLUDABLE: Final = {name.lower(): name for name in (*LICENSES, *RIGHTS)}
 
 
 class MetadataConfig(Config):
@@ -39,6 +42,21 @@ class MetadataConfig(Config):
         False, description="Keep latitude and longitude. Off: places are nobody's business here."
     )
     obey_opt_out_tags: bool = Field(True, description="Drop photos tagged `no_cv` (also as a machine tag).")
+
+    @field_validator("exclude_licenses")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """As the registry writes them, each once: a name that matches nothing would exclude nothing."""
+        return tuple(dict.fromkeys(_excludable(name) for name in value))
+
+
+def _excludable(name: str) -> str:
+    key = "-".join(name.lower().split())
+    if key in _EXCLUDABLE:
+        return _EXCLUDABLE[key]
+    near = [_EXCLUDABLE[one] for one in difflib.get_close_matches(key, _EXCLUDABLE, n=3)]
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the rights classes are {', '.join(RIGHTS)}"
+    raise ValueError(f"{name!r} is no rights class and no SPDX id of a known licence; {hint}")
 
 
 class _ImpossibleError(Exception):
@@ -57,7 +75,8 @@ def run(tables: Mapping[str, pa.Table], config: MetadataConfig, tools: Tools) ->
         refused = _refuse(record, config, seen)
         photo_id = record["photo_id"]
         # Without an id of its own a row is named by its line: two rows must not account for one photo.
-        name = photo_id if photo_id and photo_id not in seen else f"line:{record['line_index']}"
+        own = photo_id and photo_id not in seen and not photo_id.startswith(_BY_LINE)
+        name = photo_id if own else f"{_BY_LINE}{record['line_index']}"
         seen.add(name)
         if refused:
             dropped.append(drop(NAME, name, *refused))
@@ -83,6 +102,8 @@ def _refuse(record: dict[str, Any], config: MetadataConfig, seen: set[str]) -> t
         return Reason.BAD_ROW, record["problem"]
     if not record["photo_id"]:
         return Reason.BAD_ROW, "no photo id"
+    if record["photo_id"].startswith(_BY_LINE):
+        return Reason.BAD_ROW, f"an id may not begin with {_BY_LINE!r}"
     if record["marker"] not in (None, "0"):
         return Reason.NOT_A_PHOTO, f"marker {record['marker']}"
     url = record["download_url"]
@@ -226,7 +247,7 @@ def _sha256(text: str) -> str:
 
 STAGE = Stage(
     name=NAME,
-    version=1,
+    version=2,
     unit="photo",
     scope="partition",
     reads=("source",),

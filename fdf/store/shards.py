@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from fdf.consent.licenses import RELEASABLE
 from fdf.errors import DataError, UsageError
 from fdf.store.archives import tar_member
 from fdf.store.files import atomic_file
@@ -157,7 +158,7 @@ def open_shards(
     resolution = _one_resolution(entries, resolution, index)
     for name, wanted, known in (
         ("split", [split] if split else [], {entry.split for entry in entries}),
-        ("rights", list(rights or ()), {entry.rights_class for entry in entries} | _RIGHTS),
+        ("rights", list(rights or ()), {entry.rights_class for entry in entries}.union(RELEASABLE)),
     ):
         unknown = sorted(set(wanted) - known)
         if unknown:
@@ -245,9 +246,6 @@ def torch_dataset(shards: Shards) -> Any:
             return len(shards)
 
     return _Dataset()
-
-
-_RIGHTS = {"pd", "by", "by-sa", "by-nc", "by-nc-sa"}
 
 
 def _find_index(path: Path) -> Path:

@@ -7,6 +7,8 @@ of an animation, the high byte of 16-bit samples.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import hashlib
 import io
 import struct
@@ -20,7 +22,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, _imaging
 
 from fdf.errors import DataError
 from fdf.schema import Reason
@@ -72,6 +74,18 @@ class PictureError(DataError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.reason, self.detail)
+
+
+def _silence_libtiff() -> None:
+    """libtiff prints its errors on stderr, through any progress bar; Pillow raises them as well, so nothing is lost."""
+    # Not in every build of Pillow does its extension lead to libtiff's symbols: then it goes on printing.
+    with contextlib.suppress(AttributeError, OSError):
+        handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
+        handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        handler(None)
+
+
+_silence_libtiff()
 
 
 class _Quiet:

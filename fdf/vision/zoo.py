@@ -69,15 +69,15 @@ class Model:
     path: str = ""
 
 
-# id → (module:class of the adapter, whether it needs the path of a file or folder)
-_ADAPTERS: Final[dict[str, tuple[str, str]]] = {
-    "centerface": ("fdf.vision.centerface", "CenterFace"),
-    "blazeface-back+facemesh468": ("fdf.vision.blazeface", "BlazeFace"),
-    "movenet-thunder+facemesh468": ("fdf.vision.keypoints", "BundledKeypoints"),
-    "dlib-resnet128": ("fdf.vision.dlib_models", "DlibEmbedder"),
-    "dlib-hog": ("fdf.vision.dlib_models", "DlibHog"),
-    "insightface-detector": ("fdf.vision.insightface_pack", "InsightFaceDetector"),
-    "insightface-embedder": ("fdf.vision.insightface_pack", "InsightFaceEmbedder"),
+# id → (kind, module and class of the adapter)
+_ADAPTERS: Final[dict[str, tuple[str, str, str]]] = {
+    "centerface": ("detector", "fdf.vision.centerface", "CenterFace"),
+    "blazeface-back+facemesh468": ("detector", "fdf.vision.blazeface", "BlazeFace"),
+    "movenet-thunder+facemesh468": ("keypointer", "fdf.vision.keypoints", "BundledKeypoints"),
+    "dlib-resnet128": ("embedder", "fdf.vision.dlib_models", "DlibEmbedder"),
+    "dlib-hog": ("detector", "fdf.vision.dlib_models", "DlibHog"),
+    "insightface-detector": ("detector", "fdf.vision.insightface_pack", "InsightFaceDetector"),
+    "insightface-embedder": ("embedder", "fdf.vision.insightface_pack", "InsightFaceEmbedder"),
 }
 _NEED_PATH: Final = frozenset({"insightface-detector", "insightface-embedder"})
 _TAKE_PATH: Final = _NEED_PATH | {"dlib-hog"}
@@ -116,6 +116,21 @@ def adapters() -> tuple[str, ...]:
     return tuple(_ADAPTERS)
 
 
+def kinds() -> dict[str, str]:
+    """Id of each adapter → `detector`, `keypointer` or `embedder`."""
+    return {name: kind for name, (kind, _, _) in _ADAPTERS.items()}
+
+
+def takes_path(model_id: str) -> bool:
+    """Whether an adapter takes weights of the user's own."""
+    return model_id in _TAKE_PATH
+
+
+def needs_path(model_id: str) -> bool:
+    """Whether an adapter can't do without weights of the user's own: fdf ships none for it."""
+    return model_id in _NEED_PATH
+
+
 def model(model_id: str) -> Model:
     """One model of the registry.
 
@@ -151,11 +166,11 @@ def load_model(
         raise UsageError(
             f"{model_id} needs your own model",
             expected="path= an ONNX file or the folder of an InsightFace pack",
-            action="fdf ships none: InsightFace's weights are for non-commercial research only",
+            action="Bring your own; fdf ships none: InsightFace's weights are for non-commercial research only",
         )
     if path is not None and model_id not in _TAKE_PATH:
         raise UsageError(f"{model_id} takes no path", got=str(path), action="Leave it out: its weights are in the zoo")
-    module, name = _ADAPTERS[model_id]
+    _, module, name = _ADAPTERS[model_id]
     arguments: dict[str, Any] = {} if model_id in _NO_SESSION else {"threads": threads, "cuda": cuda}
     if path is not None:
         arguments["path"] = path
@@ -165,17 +180,17 @@ def load_model(
 
 def load_detector(model_id: str = DEFAULT_DETECTOR, **arguments: Any) -> Detector:
     """`load_model` for a detector. Raises UsageError if the id is something else."""
-    return cast(Detector, _of_kind(model_id, "detect", "detector", arguments))
+    return cast(Detector, _of_kind(model_id, "detector", arguments))
 
 
 def load_keypointer(model_id: str = DEFAULT_KEYPOINTER, **arguments: Any) -> Keypointer:
     """`load_model` for a keypointer. Raises UsageError if the id is something else."""
-    return cast(Keypointer, _of_kind(model_id, "keypoints", "keypointer", arguments))
+    return cast(Keypointer, _of_kind(model_id, "keypointer", arguments))
 
 
 def load_embedder(model_id: str = DEFAULT_EMBEDDER, **arguments: Any) -> Embedder:
     """`load_model` for an embedder. Raises UsageError if the id is something else."""
-    return cast(Embedder, _of_kind(model_id, "embed", "embedder", arguments))
+    return cast(Embedder, _of_kind(model_id, "embedder", arguments))
 
 
 def path_of(row: Model, *, accept: Collection[str] = ()) -> Path:
@@ -302,14 +317,17 @@ def _remedy(row: Model) -> str:
     return "Point to the right file; it changed since it was described"
 
 
-def _of_kind(model_id: str, method: str, kind: str, arguments: dict[str, Any]) -> object:
-    made = load_model(model_id, **arguments)
-    if not hasattr(made, method):
-        raise UsageError(f"{model_id} is not a {kind}", action=f"Choose one of {', '.join(_ADAPTERS)}")
-    return made
+def _of_kind(model_id: str, kind: str, arguments: dict[str, Any]) -> object:
+    known = kinds()
+    if known.get(model_id, kind) != kind:
+        right = ", ".join(name for name, found in known.items() if found == kind)
+        raise UsageError(
+            f"{model_id} is not a {kind}", expected=f"one of {right}", got=f"an adapter of kind {known[model_id]}"
+        )
+    return load_model(model_id, **arguments)
 
 
 def _unknown(what: str, got: str, known: list[str]) -> FdfError:
     near = difflib.get_close_matches(got, known, n=2, cutoff=0.5)
-    guess = f"did you mean {' or '.join(near)}?" if near else "see the list"
+    guess = f"Did you mean {' or '.join(near)}?" if near else "`fdf models` lists them"
     return UsageError(f"There is no {what} {got!r}", expected=f"one of {', '.join(known)}", action=guess)

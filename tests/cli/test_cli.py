@@ -129,8 +129,7 @@ def test_wrong_weights_are_refused(tmp_path: Path) -> None:
     message = refused(result, 4)
     assert "centerface" in message
     assert "SHA-256" in message
-    assert (tmp_path / "out/fetch/stage.json").is_file(), "what was done before is kept"
-    assert not (tmp_path / "out/detect").exists()
+    assert not (tmp_path / "out/metadata").exists(), "refused before anything is run"
 
 
 def test_status_audit_validate_speak_json(sample_build: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from fdf.consent.audit import audit
+from fdf.consent.audit import COLUMNS, audit, audit_batches
+from fdf.errors import DataError, UsageError
+from fdf.pipeline.compare import find_release, release_batches, release_rows
 from fdf.pipeline.layout import read_release
 from fdf.schema import RELEASE
 from tests.conftest import ROOT
@@ -57,3 +60,56 @@ def test_each_kind_of_wrong_paper_is_found(rows, changed, kinds) -> None:
     found = findings(rows, **changed)
     assert {kind for kind, _ in found} == kinds
     assert all(detail for _, detail in found)
+
+
+def test_it_counts_as_a_plain_loop_does(rows) -> None:
+    """Photos and owners once, by licence; a face whose licence is unknown counts, but asks for nothing."""
+    rows = [*rows, rows[0] | {"face_id": "again"}, rows[0] | {"face_id": "other", "license_url": "https://x.org/"}]
+    rows[1] = rows[1] | {"owner_nsid": None}
+    found = audit(pa.Table.from_pylist(rows, schema=RELEASE))
+    keys = sorted({(row["rights_class"], row["license_id"], row["license_url"]) for row in rows})
+    assert [(row.rights_class, row.license_id, row.license_url) for row in found.rights] == keys
+    for line, key in zip(found.rights, keys, strict=True):
+        group = [row for row in rows if (row["rights_class"], row["license_id"], row["license_url"]) == key]
+        assert line.faces == len(group)
+        assert line.photos == len({(row["source"], row["photo_id"]) for row in group})
+        assert line.owners == len({row["owner_nsid"] or row["photo_id"] for row in group})
+    counts = Counter(tuple(model.values()) for row in rows for model in row["models"])
+    assert {(m.id, m.task, m.sha256, m.weight_license): m.faces for m in found.models} == counts
+    assert [m.id for m in found.models] == sorted(m.id for m in found.models)
+    assert found.decisions == dict(Counter(row["consent_decision"] for row in rows))
+    assert [finding.face_id for finding in found.findings] == ["other", "other"]
+
+
+def test_the_size_of_the_pieces_changes_nothing(rows) -> None:
+    """Findings, counts and their order are the same however the table is cut; `advance` hears of every face."""
+    spoiled = [row | ({"rights_class": "by"} if n % 7 == 0 else {}) for n, row in enumerate(rows)]
+    table = pa.Table.from_pylist(spoiled, schema=RELEASE)
+    whole = audit(table)
+    assert whole.findings
+    for size in (1, 3, 1000):
+        heard: list[int] = []
+        batches = table.select(list(COLUMNS)).to_batches(max_chunksize=size)
+        assert audit_batches(batches, heard.append) == whole
+        assert sum(heard) == len(rows)
+
+
+def test_an_empty_release() -> None:
+    found = audit(RELEASE.empty_table())
+    assert (found.faces, found.rights, found.models, found.findings, found.decisions) == (0, (), (), (), {})
+    assert found == audit_batches([])
+
+
+def test_a_file_is_read_in_pieces(rows, tmp_path: Path) -> None:
+    path = find_release(ROOT / "manifests/sample")
+    assert release_rows(path) == len(rows)
+    batches = list(release_batches(path, COLUMNS, 10))
+    assert max(batch.num_rows for batch in batches) == 10
+    assert audit_batches(batches) == audit(pa.Table.from_pylist(rows, schema=RELEASE))
+    with pytest.raises(UsageError, match="There is no release manifest"):
+        find_release(tmp_path)
+    (tmp_path / "release.parquet").write_bytes(b"PAR1junkPAR1")
+    with pytest.raises(DataError, match="is no readable Parquet file"):
+        release_rows(find_release(tmp_path))
+    with pytest.raises(DataError, match="is no readable Parquet file"):
+        list(release_batches(find_release(tmp_path), COLUMNS, 10))

@@ -57,8 +57,8 @@ shard_faces = 4
 
 
 def fingerprints(out: Path) -> dict[str, str]:
-    """SHA-256 of every file that a build makes, but for receipts, which hold times and hosts, and the recipe with its paths."""
-    skipped = {".lock", "recipe.toml"}
+    """SHA-256 of every file that a build makes, but for receipts, which hold times and hosts, and memories of input files."""
+    skipped = {".lock", "inputs.json"}
     return {
         path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(out.rglob("*"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from fdf.pipeline.compare import compare_manifests
 from fdf.pipeline.funnel import funnel
 from fdf.pipeline.layout import Layout, read_release
 from fdf.pipeline.recipe import STAGES, load_recipe
-from fdf.pipeline.runner import Selection, build
+from fdf.pipeline.runner import Selection, _Run, build
 from fdf.pipeline.validate import validate
 from fdf.schema import DROPPED
 from fdf.store.files import TEMPORARY
@@ -137,6 +139,7 @@ def test_a_changed_setting_is_refused_and_rebuilt_on_demand(small_recipe, tmp_pa
     with pytest.raises(FingerprintError) as caught:
         build(changed, out, workers=1)
     assert "config.rules.min_face: 24.0 → 120.0" in str(caught.value)
+    assert load_recipe(out / "recipe.toml").filter.rules.min_face == 24.0
     assert "--from filter --rebuild" in str(caught.value)
     assert fingerprints(out) == before, "a refused build must change nothing"
     build(changed, out, workers=1, selection=Selection.of(first="filter"), rebuild=True)
@@ -145,6 +148,85 @@ def test_a_changed_setting_is_refused_and_rebuilt_on_demand(small_recipe, tmp_pa
     assert fingerprints(out) == fingerprints(fresh)
     # Settings that only change how a stage runs are free to change.
     build(load_recipe(path, ["filter.rules.min_face=120", "fetch.threads=3", "fetch.retries=1"]), out, workers=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        (['source.path="nowhere.tsv"'], UsageError),
+        (["loopback.port={taken}"], MachineError),
+        (['loopback.folder="nowhere"'], UsageError),
+        (['fetch.allowed_hosts=["example.org"]'], RecipeError),
+    ],
+)
+def test_a_rebuild_that_can_not_run_throws_nothing_away(small_recipe, tmp_path: Path, changes, error) -> None:
+    import socket
+
+    path, out = small_recipe(), tmp_path / "out"
+    build(load_recipe(path), out, workers=1, selection=Selection.of(last="fetch"))
+    before = fingerprints(out)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        recipe = load_recipe(path, [change.replace("{taken}", str(taken.getsockname()[1])) for change in changes])
+        with pytest.raises(error):
+            build(recipe, out, workers=1, rebuild=True)
+    assert fingerprints(out) == before
+
+
+def test_a_rebuild_that_fails_puts_the_old_stage_back(small_recipe, tmp_path: Path, monkeypatch) -> None:
+    path, out = small_recipe(), tmp_path / "out"
+    recipe = load_recipe(path)
+    build(recipe, out, workers=1, selection=Selection.of(last="fetch"))
+    before = fingerprints(out)
+    monkeypatch.setattr("fdf.sources.download.Downloader._request", _no_answer)
+    with pytest.raises(MachineError, match="No answer for"):
+        build(recipe, out, workers=1, selection=Selection.of(stage="fetch"), rebuild=True)
+    assert fingerprints(out) == before
+
+
+def _no_answer(*arguments: object) -> None:
+    raise ConnectionError("nobody there")
+
+
+def test_what_the_loopback_mirror_serves_is_part_of_the_fingerprint(small_recipe, tmp_path: Path) -> None:
+    path, out = small_recipe(), tmp_path / "out"
+    build(load_recipe(path), out, workers=1, selection=Selection.of(last="fetch"))
+    (tmp_path / "other/mirror").mkdir(parents=True)
+    with pytest.raises(FingerprintError, match=r"fetch .* loopback: "):
+        build(load_recipe(path, [f'loopback.folder="{tmp_path}/other/mirror"']), out, workers=1)
+
+
+def test_any_port_gives_the_same_content(small_recipe, tmp_path: Path) -> None:
+    """A partition fetched again through another port makes nothing after it stale."""
+    path, out = small_recipe(), tmp_path / "out"
+    build(load_recipe(path, ["loopback.port=0"]), out, workers=1, selection=Selection.of(last="detect"))
+    (out / "fetch/part-00001.tar").unlink()
+    result = build(load_recipe(path, ["loopback.port=0"]), out, workers=1, selection=Selection.of(last="detect"))
+    assert (result.ran["fetch"], result.ran["detect"]) == (1, 0)
+
+
+def test_a_receipt_never_vouches_for_newer_files(small_recipe, tmp_path: Path, monkeypatch) -> None:
+    """A partition is made again and the run dies before its receipt: the old one must not stand."""
+    recipe, out = load_recipe(small_recipe()), tmp_path / "out"
+    last = Selection.of(last="metadata")
+    build(recipe, out, workers=1, selection=last)
+    (out / "metadata/part-00001.dropped.parquet").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr("fdf.store.receipts.Receipt.save", _no_answer)
+        with pytest.raises(ConnectionError):
+            build(recipe, out, workers=1, selection=last)
+    assert not (out / "metadata/part-00001.receipt.json").exists()
+    assert build(recipe, out, workers=1, selection=last).ran == {"metadata": 1}
+    assert validate(Layout(out)).problems == []
+
+
+def test_a_killed_worker_is_one_clear_error(small_recipe, tmp_path: Path, monkeypatch) -> None:
+    recipe, out = load_recipe(small_recipe()), tmp_path / "out"
+    # By value, not by name: a worker can't import this file.
+    monkeypatch.setattr(_Run, "_there", property(lambda _: lambda _: os.kill(os.getpid(), signal.SIGKILL)))
+    with pytest.raises(MachineError, match=r"A worker process was killed.*fewer --workers"):
+        build(recipe, out, workers=2, stay_seconds=0)
 
 
 def test_one_stage_needs_those_before_it(small_recipe, tmp_path: Path) -> None:
@@ -310,8 +392,10 @@ def test_a_contact_is_asked_for_outside_loopback(small_recipe, tmp_path: Path) -
         build(recipe, tmp_path / "out", workers=1)
 
 
-def test_no_network_is_a_reason_not_a_crash(small_recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that can't be resolved: every photo is a retryable drop, and the build ends well."""
+def test_no_network_is_one_error_and_nothing_is_lost(
+    small_recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that can't be resolved: the run stops and can go on; if asked to, it records retryable drops instead."""
     import socket
 
     def unreachable(*args: object, **kwargs: object) -> None:
@@ -325,7 +409,12 @@ def test_no_network_is_a_reason_not_a_crash(small_recipe, tmp_path: Path, monkey
         path, ['fetch.allowed_hosts=["mirror.invalid"]', 'fetch.contact="a@b.example"', 'fetch.candidates=["mirror"]']
     )
     monkeypatch.setattr(socket, "getaddrinfo", unreachable)
-    build(recipe, tmp_path / "out", workers=1)
+    with pytest.raises(MachineError, match=r"network is down.*Run the same command again.*give_up_after=0"):
+        build(recipe, tmp_path / "out", workers=1)
+    assert Layout(tmp_path / "out").finished("metadata") is not None
+    assert not list((tmp_path / "out/fetch").glob("part*"))
+    resigned = recipe.model_copy(update={"fetch": recipe.fetch.model_copy(update={"give_up_after": 0})})
+    build(resigned, tmp_path / "out", workers=1)
     drops = [row for row in drops_of(tmp_path / "out", "fetch") if row["reason"] != "bad_row"]
     assert drops
     assert {(row["reason"], row["retryable"]) for row in drops} == {("dns", True)}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,16 +21,24 @@ from fdf.pipeline.validate import validate
 from fdf.pipeline.worker import Slot, run_job
 from tests.pipeline.conftest import fingerprints
 
-KILLS = 20
-
 
 def command(recipe: Path, out: Path) -> list[str]:
     return [sys.executable, "-m", "fdf", "build", str(recipe), "--out", str(out), "--workers", "1", "--json"]
 
 
+def with_workers(recipe: Path, out: Path) -> list[str]:
+    """The same with two worker processes from the first moment on."""
+    code = (
+        "import sys; from pathlib import Path; from fdf import build, load_recipe;"
+        "build(load_recipe(Path(sys.argv[1])), Path(sys.argv[2]), workers=2, stay_seconds=0)"
+    )
+    return [sys.executable, "-c", code, str(recipe), str(out)]
+
+
 @pytest.mark.slow
-def test_killed_at_random_moments_it_ends_byte_identical(small_recipe, tmp_path: Path) -> None:
-    """Each build is killed until it survives a whole round; twenty kills in all, over as many builds as that takes."""
+@pytest.mark.parametrize(("command", "wanted"), [(command, 13), (with_workers, 7)], ids=["one process", "workers"])
+def test_killed_at_random_moments_it_ends_byte_identical(small_recipe, tmp_path: Path, command, wanted: int) -> None:
+    """Each build is killed until it survives a whole round; over as many builds as that takes."""
     recipe = small_recipe()
     start = time.monotonic()
     subprocess.run(command(recipe, tmp_path / "calm"), check=True, capture_output=True)
@@ -36,16 +46,18 @@ def test_killed_at_random_moments_it_ends_byte_identical(small_recipe, tmp_path:
     calm = fingerprints(tmp_path / "calm")
     moments = random.Random(20)
     kills = builds = 0
-    while kills < KILLS:
+    while kills < wanted:
         out = tmp_path / f"shot{builds}"
-        process = subprocess.Popen(command(recipe, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        try:
-            _, errors = process.communicate(timeout=moments.uniform(0.3, 1.0) * whole)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            _, errors = process.communicate()
-            kills += 1
-        assert "error" not in errors, errors
+        with (tmp_path / "errors").open("w") as errors:  # a file, not a pipe: workers may hold it a moment longer
+            process = subprocess.Popen(command(recipe, out), stdout=subprocess.DEVNULL, stderr=errors)
+            try:
+                process.wait(timeout=moments.uniform(0.3, 1.0) * whole)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                kills += 1
+        said = (tmp_path / "errors").read_text()
+        assert "error:" not in said, said
         if process.returncode == 0:
             assert fingerprints(out) == calm
             builds += 1
@@ -93,8 +105,6 @@ def test_a_full_disk_is_one_clear_error_and_nothing_is_lost(small_recipe, tmp_pa
 
 @pytest.mark.slow
 def test_interrupted_it_says_so_and_goes_on(small_recipe, tmp_path: Path) -> None:
-    import signal
-
     recipe, out = small_recipe(), tmp_path / "out"
     process = subprocess.Popen(command(recipe, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     # It has begun to work when its first receipt is there; that is the moment to press Ctrl-C.
@@ -123,3 +133,29 @@ def test_a_worker_that_outlives_its_build_writes_nothing(small_recipe, tmp_path:
     assert not list((out / "fetch").glob("part-00000*"))
     run_job(quick, Slot(parent=os.getppid()))
     assert Layout(out).receipts("fetch").keys() == {"part-00000"}
+
+
+@pytest.mark.slow
+def test_interrupted_while_a_server_keeps_silent_it_ends_at_once(small_recipe, tmp_path: Path) -> None:
+    """Requests under way would wait for their read time-out; the person at the keyboard doesn't."""
+    path, out = small_recipe(), tmp_path / "out"
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(64)  # connections are taken by the kernel, and nobody ever answers
+        host = f"127.0.0.1:{silent.getsockname()[1]}"
+        path.write_text(
+            path.read_text().split("[loopback]")[0] + f'[fetch]\nmirror = "http://{host}"\nread_timeout = 300\n'
+        )
+        overrides = [f'fetch.allowed_hosts=["{host}"]', 'fetch.candidates=["mirror"]']
+        arguments = [word for override in overrides for word in ("--set", override)]
+        process = subprocess.Popen(
+            [*command(path, out), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        while not (out / "fetch").is_dir():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "run the same command again" in errors
+    assert not list(out.rglob("*.part-*"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from fdf.errors import DataError, MachineError, UsageError
-from fdf.sources.loopback import LoopbackMirror
+from fdf.sources.loopback import LoopbackMirror, folder_digest
 
 PICTURE = b"\xff\xd8\xff" + bytes(5000)
 
@@ -138,9 +139,80 @@ def test_damaged_routes_are_named(folder: Path) -> None:
         LoopbackMirror(folder)
 
 
+@pytest.mark.parametrize(
+    ("content", "expected", "got"),
+    [
+        ("[]", "an object, path → route", "[]"),
+        ("null", "an object, path → route", "None"),
+        ('{"a": 404}', "an object for 'a'", "404"),
+        ('{"a": [{"status": 404}]}', "an object for 'a'", "[{'status': 404}]"),
+        ('{"a": {"state": 404}}', "only status, times, retry_after, redirect, headers for 'a'", "'state'"),
+        ('{"a": {"status": "404"}}', "a number from 200 to 599 as 'status' of 'a'", "'404'"),
+        ('{"a": {"status": 99}}', "a number from 200 to 599", "99"),
+        ('{"a": {"status": true}}', "a number from 200 to 599", "True"),
+        ('{"a": {"status": 503, "times": "1"}}', "a whole number, 0 or more as 'times'", "'1'"),
+        ('{"a": {"status": 503, "times": -1}}', "a whole number, 0 or more as 'times'", "-1"),
+        ('{"a": {"status": 503, "retry_after": 1.5}}', "whole seconds or a date", "1.5"),
+        ('{"a": {"redirect": null}}', "a URL as text", "None"),
+        ('{"a": {"redirect": "/b\\r\\nX: y"}}', "a URL as text", "'/b"),
+        ('{"a": {"headers": ["X"]}}', "an object of texts", "['X']"),
+        ('{"a": {"headers": {"X": 1}}}', "an object of texts", "{'X': 1}"),
+        ('{"a": {"headers": {"X": "é"}}}', "an object of texts", "{'X': 'é'}"),
+    ],
+)
+def test_routes_of_another_shape_are_refused(folder: Path, content: str, expected: str, got: str) -> None:
+    folder.with_name("routes.json").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        LoopbackMirror(folder)
+    assert "routes.json does not say how the mirror misbehaves" in str(caught.value)
+    assert expected in caught.value.expected
+    assert caught.value.got.startswith(got)
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"[" * 100_000, b"9" * 5000])
+def test_routes_that_are_no_json_are_named(folder: Path, content: bytes) -> None:
+    folder.with_name("routes.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"routes\.json is no JSON"):
+        LoopbackMirror(folder)
+
+
+def test_routes_are_read_beside_the_folder_only(folder: Path) -> None:
+    for elsewhere in (folder / "routes.json", folder.parent.parent / "routes.json"):
+        elsewhere.write_text('{"data/images/a.jpg": {"status": 500}}')
+    with LoopbackMirror(folder) as mirror:
+        assert ask(mirror, "/data/images/a.jpg")[0] == 200
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nowhere is no folder"):
         LoopbackMirror(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="nowhere is no folder"):
+        folder_digest(tmp_path / "nowhere")
+
+
+def test_the_digest_of_a_folder_is_of_names_bytes_and_routes(folder: Path, tmp_path: Path) -> None:
+    digests = [folder_digest(folder)]
+    shutil.copytree(folder, tmp_path / "copy" / "another name")
+    assert folder_digest(tmp_path / "copy" / "another name") == digests[0]
+    (folder / "empty").mkdir()
+    (tmp_path / "secret.txt").write_text("something else")
+    assert folder_digest(folder) == digests[0]
+
+    picture = folder / "data" / "images" / "a.jpg"
+    picture.write_bytes(PICTURE[:-1] + b"x")
+    digests.append(folder_digest(folder))
+    picture.rename(picture.with_name("A.jpg"))
+    digests.append(folder_digest(folder))
+    (folder / "late.jpg").write_bytes(b"")
+    digests.append(folder_digest(folder))
+    folder.with_name("routes.json").write_text("{}")
+    digests.append(folder_digest(folder))
+    folder.with_name("routes.json").write_text("{} ")
+    digests.append(folder_digest(folder))
+    folder.with_name("routes.json").rename(folder / "routes.json")
+    digests.append(folder_digest(folder))
+    assert len(set(digests)) == len(digests)
+    assert all(len(digest) == 64 for digest in digests)
 
 
 def test_a_port_in_use_is_named_with_the_remedy(folder: Path) -> None:

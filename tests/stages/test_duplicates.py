@@ -7,10 +7,10 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fdf.stages.duplicates import BurstFace, PhotoView, _alike, burst_duplicates, duplicate_photos
+from fdf.stages.duplicates import BurstFace, PhotoView, _KeptHashes, burst_duplicates, duplicate_photos
 
 HASHES = st.integers(0, 2**64 - 1)
 
@@ -122,16 +122,52 @@ def test_the_order_of_the_input_changes_nothing(photos: list[PhotoView], chance:
         assert (one.phash ^ other.phash).bit_count() > distance
 
 
-@given(st.lists(NEAR | HASHES, max_size=25), st.integers(-1, 16))
-def test_alike_finds_what_brute_force_finds(hashes: list[int], distance: int) -> None:
-    expected = [
-        (first, second, bits)
-        for second in range(len(hashes))
-        for first in range(second)
-        if (bits := (hashes[first] ^ hashes[second]).bit_count()) <= distance
-    ]
-    expected.sort(key=lambda pair: (pair[1], pair[2], pair[0]))
-    assert _alike(np.array(hashes, np.uint64), distance) == expected
+@given(st.lists(NEAR | HASHES, max_size=25), NEAR | HASHES, st.integers(0, 16))
+def test_the_nearest_of_the_kept_is_what_brute_force_finds(hashes: list[int], asked: int, distance: int) -> None:
+    kept: list[int] = []
+    index = _KeptHashes(distance)
+    for phash in [*hashes, asked]:
+        near = [(bits, place) for place, one in enumerate(kept) if (bits := (one ^ phash).bit_count()) <= distance]
+        expected = (str(min(near)[1]), min(near)[0]) if near else None
+        assert index.nearest(phash) == expected
+        if not near:
+            index.add(phash, str(len(kept)))
+            kept.append(phash)
+
+
+def plain(photos: list[PhotoView], distance: int) -> dict[str, tuple[str, str]]:
+    """`duplicate_photos` as one would write it without a thought of time."""
+    ordered = sorted(photos, key=lambda view: view.order)
+    found: dict[str, tuple[str, str]] = {}
+    for name, how in (("sha256", "same bytes"), ("pixel_sha256", "same pixels")):
+        alive = [view for view in ordered if view.photo_id not in found]
+        for later, view in enumerate(alive):
+            twin = next((one for one in alive[:later] if getattr(one, name) == getattr(view, name)), None)
+            if twin is not None:
+                found[view.photo_id] = twin.photo_id, how
+    alive = [view for view in ordered if view.photo_id not in found]
+    for later, view in enumerate(alive):
+        near = [
+            ((one.phash ^ view.phash).bit_count(), place)
+            for place, one in enumerate(alive[:later])
+            if one.photo_id not in found
+        ]
+        if near and min(near)[0] <= distance:
+            bits, place = min(near)
+            found[view.photo_id] = alive[place].photo_id, f"{bits} of 64 hash bits differ"
+    for photo_id, (twin, how) in found.items():
+        kept = twin
+        while kept in found:
+            kept, how = found[kept]  # noqa: PLW2901
+        found[photo_id] = kept, how
+    return found
+
+
+@given(PHOTOS, st.integers(-1, 16))
+@example([photo("a", phash=0), photo("b", phash=3), photo("c", phash=7), photo("d", phash=3)], 2)
+@example([photo("a", phash=1), photo("b", phash=2), photo("c", phash=0)], 1)  # two that are equally near
+def test_duplicates_are_those_of_the_plain_way(photos: list[PhotoView], distance: int) -> None:
+    assert duplicate_photos(photos, distance) == plain(photos, distance)
 
 
 # --- bursts -------------------------------------------------------------------------------------------------------------
@@ -206,3 +242,35 @@ def test_the_order_of_faces_changes_nothing(faces: list[BurstFace], chance: rand
         assert by_id[twin].owner == by_id[lost].owner
         assert abs(by_id[twin].taken - by_id[lost].taken) <= 60
         assert by_id[twin].order < by_id[lost].order
+
+
+def plain_burst(faces: list[BurstFace], seconds: float, distance: float) -> dict[str, tuple[str, str]]:
+    """`burst_duplicates` as one would write it without a thought of time."""
+    found: dict[str, tuple[str, str]] = {}
+    kept: list[BurstFace] = []
+    for face in sorted(faces, key=lambda one: one.order):
+        near = [
+            (float(np.linalg.norm(one.embedding.astype(np.float32) - face.embedding.astype(np.float32))), place)
+            for place, one in enumerate(kept)
+            if one.owner == face.owner and one.photo_id != face.photo_id and abs(one.taken - face.taken) <= seconds
+        ]
+        if near and min(near)[0] <= distance:
+            apart, place = min(near)
+            found[face.face_id] = kept[place].face_id, f"embedding distance {apart:.3f}"
+        else:
+            kept.append(face)
+    return found
+
+
+MOMENTS = st.integers(0, 200) | st.floats(-100, 100) | st.sampled_from([0.1, 0.2, 0.3, 60.1, 1e9 + 0.3, 1e9 + 60.3])
+MOMENT_SHOTS = st.lists(
+    st.builds(shot, st.uuids().map(str), st.sampled_from("op"), MOMENTS, st.integers(1, 5),
+              st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), st.sampled_from(["", "x", "y"])),
+    unique_by=lambda found: found.face_id, max_size=12,
+)  # fmt: skip
+
+
+@given(MOMENT_SHOTS, st.sampled_from([0.0, 0.1, 60.0]), st.sampled_from([0.0, 0.3, 0.5]))
+@example([shot("a", at=60.0), shot("b", at=-1e-20)], 60.0, 0.5)  # 60 apart, rounded
+def test_bursts_are_those_of_the_plain_way(faces: list[BurstFace], seconds: float, distance: float) -> None:
+    assert burst_duplicates(faces, seconds, distance) == plain_burst(faces, seconds, distance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from fdf.errors import MachineError
 from fdf.schema import FETCHED, Reason
 from fdf.sources.download import Download, DownloadError
 from fdf.stages.base import StageResult, Tools
@@ -160,7 +162,7 @@ HTML = b"<html>"
 )
 def test_the_most_telling_failure_speaks(answers: tuple[Any, Any], reason: str, detail: str | None) -> None:
     script = dict(zip(("http://m/data/images/abc/def/abcdef.jpg", "https://example.org/p0.jpg"), answers, strict=True))
-    found = outcome(script, candidates=("mirror", "download_url"))
+    found = outcome(script, candidates=("mirror", "download_url"), give_up_after=0)
     assert found[0] == reason
     assert detail in (None, found[1])
 
@@ -361,3 +363,42 @@ def test_how_to_ask_is_no_part_of_the_fingerprint_what_to_ask_is() -> None:
     patient = FetchConfig(contact="a@b.org", threads=3, retries=9, read_timeout=1, requests_per_second=1)
     assert patient.fingerprint() == FetchConfig().fingerprint()
     assert FetchConfig(max_bytes=9).fingerprint() != FetchConfig().fingerprint()
+
+
+DEAD = DownloadError(Reason.DNS, "nobody of that name", 1)
+
+
+def fetch_all(answers: list[Any], **config: Any) -> list[str]:
+    """Reasons of photos that get these answers, `ok` for those that came."""
+    photos = [photo_row(f"p{number}") for number in range(len(answers))]
+    client = ScriptedDownloader({f"https://example.org/p{number}.jpg": answer for number, answer in enumerate(answers)})
+    result, _ = fetch(photos, client, candidates=("download_url",), **config)
+    return result.dropped["reason"].to_pylist() + ["ok"] * result.kept.num_rows
+
+
+def test_an_outage_stops_the_run_instead_of_dropping_photos() -> None:
+    with pytest.raises(
+        MachineError, match=r"No answer for 3 photos in a row.*Got nobody of that name.*give_up_after=0"
+    ):
+        fetch_all([png(), DEAD, DEAD, DEAD, png()], give_up_after=3)
+    with pytest.raises(MachineError, match="No answer for 2 photos"):
+        fetch_all([DEAD, DEAD])
+
+
+def test_a_silence_that_ends_is_no_outage() -> None:
+    answers = [DEAD, DEAD, GONE, DEAD, DEAD, png(), DEAD, DEAD]
+    assert Counter(fetch_all(answers, give_up_after=3)) == {"dns": 6, "gone": 1, "ok": 1}
+    assert fetch_all([DEAD] * 9, give_up_after=0) == ["dns"] * 9
+
+
+def test_a_server_that_wants_to_be_left_alone_is_an_outage() -> None:
+    busy = DownloadError(Reason.RATE_LIMITED, "HTTP 429, Retry-After 3600 s", 1, wait=3600)
+    with pytest.raises(MachineError, match=r"wants to be left alone.*3600"):
+        fetch_all([png(), *[busy] * 50, png()])
+
+
+def test_when_the_run_ends_early_waiting_threads_are_called_back() -> None:
+    client = ScriptedDownloader({"https://example.org/p0.jpg": DEAD})
+    with pytest.raises(MachineError):
+        fetch([photo_row("p0")], client, candidates=("download_url",))
+    assert client.stopped

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from fdf.consent.licenses import LICENSES, RIGHTS
 from fdf.schema import PHOTOS, RECORDS, Reason
 from fdf.sources.yfcc import mirror_key
 from fdf.stages.base import StageResult, Tools
@@ -57,6 +59,9 @@ DROPS: list[tuple[dict[str, Any], Reason, str]] = [
     ({"problem": "22 columns"}, Reason.BAD_ROW, "22 columns"),
     ({"photo_id": None}, Reason.BAD_ROW, "no photo id"),
     ({"photo_id": ""}, Reason.BAD_ROW, "no photo id"),
+    ({"photo_id": "line:9"}, Reason.BAD_ROW, "an id may not begin with 'line:'"),
+    ({"photo_id": "line:5", "marker": "1"}, Reason.BAD_ROW, "an id may not begin with 'line:'"),
+    ({"photo_id": "line:9", "problem": "22 columns"}, Reason.BAD_ROW, "22 columns"),
     ({"marker": "1"}, Reason.NOT_A_PHOTO, "marker 1"),
     ({"marker": "x"}, Reason.NOT_A_PHOTO, "marker x"),
     ({"marker": "1", "download_url": None}, Reason.NOT_A_PHOTO, "marker 1"),
@@ -89,7 +94,7 @@ def test_drops(columns: dict[str, Any], reason: Reason, detail: str) -> None:
     (row,) = result.dropped.to_pylist()
     assert row == {
         "stage": "metadata",
-        "photo_id": columns.get("photo_id", "p5") or "line:5",
+        "photo_id": "line:5" if "photo_id" in columns else "p5",
         "face_id": None,
         "reason": reason.value,
         "detail": detail,
@@ -116,6 +121,39 @@ def test_a_recipe_may_exclude_licences_by_id_or_rights_class(
     assert (found[0] if found else None) == reason
     if found:
         assert str(found[1]).endswith("is excluded by the recipe")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        *((name, name) for name in (*LICENSES, *RIGHTS)),
+        ("BY-NC", "by-nc"),
+        (" by-sa\t", "by-sa"),
+        ("CC-BY-NC-2.0 ", "CC-BY-NC-2.0"),
+        ("cc-by-sa-2.0", "CC-BY-SA-2.0"),
+        ("CC BY-NC-SA 3.0 de", "CC-BY-NC-SA-3.0-DE"),
+    ],
+)
+def test_an_excluded_licence_may_be_written_with_other_case_and_spaces(written: str, meant: str) -> None:
+    config = MetadataConfig(exclude_licenses=(written, meant))
+    assert config.exclude_licenses == (meant,)
+    assert config.fingerprint() == MetadataConfig(exclude_licenses=(meant,)).fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("written", "answer"),
+    [
+        ("by-xx", "'by-xx' is no rights class .* did you mean .*'by-nc'"),
+        ("CC-BY-CN-2.0", "did you mean .*'CC-BY-NC-2.0'"),
+        ("CC-BY-NC-2.1", "did you mean .*'CC-BY-NC-2.0'.*[?]"),
+        ("all of them!", "the rights classes are pd, by, "),
+        ("", "the rights classes are pd, by, "),
+        (" ", "the rights classes are pd, by, "),
+    ],
+)
+def test_an_excluded_licence_that_is_none_is_refused_not_ignored(written: str, answer: str) -> None:
+    with pytest.raises(ValidationError, match=answer):
+        MetadataConfig(exclude_licenses=("by-nc", written))
 
 
 def test_opt_out_tags_are_obeyed_unless_the_recipe_says_otherwise() -> None:
@@ -148,6 +186,16 @@ def test_an_unreadable_row_does_not_use_up_an_id() -> None:
     result = metadata(record(0, photo_id=None, problem="22 columns"), record(1, photo_id="p"))
     assert result.kept["photo_id"].to_pylist() == ["p"]
     assert list(dropped(result)) == ["line:0"]
+
+
+def test_an_id_that_looks_like_the_name_of_a_line_takes_no_name_away() -> None:
+    result = metadata(record(0, photo_id="line:1"), record(1, photo_id=None), record(2, photo_id="line:1"))
+    assert dropped(result) == {
+        "line:0": ("bad_row", "an id may not begin with 'line:'"),
+        "line:1": ("bad_row", "no photo id"),
+        "line:2": ("bad_row", "an id may not begin with 'line:'"),
+    }
+    assert metadata(record(photo_id="Line:1")).kept["photo_id"].to_pylist() == ["Line:1"]
 
 
 # --- fields ----------------------------------------------------------------------------------------------------------------
@@ -211,7 +259,7 @@ def test_places_are_left_behind_unless_the_recipe_asks_but_counted_either_way() 
 # --- the law ------------------------------------------------------------------------------------------------------------------
 
 TEXT = st.none() | st.sampled_from(
-    ["", "0", "1", "p", "no_cv", "http://a.org/1.jpg", "Attribution License", "4501-01-01"]
+    ["", "0", "1", "p", "line:0", "line:1", "no_cv", "http://a.org/1.jpg", "Attribution License", "4501-01-01"]
 )
 ROWS = st.lists(st.fixed_dictionaries({}, optional={
     name: TEXT | st.text(st.characters(exclude_categories=["Cs"]))

@@ -208,7 +208,12 @@ DROPPED = pa.schema(
         _field("photo_id", _text, "Id of the photo, or `line:<n>` where the row has no usable id.", **_key),
         _field("face_id", _text, "Id of the face; null when the whole photo was dropped."),
         _field("reason", _text, "One of the closed list.", **_key),
-        _field("detail", _text, "What exactly: the value and the threshold, the status and the URL, the twin.", volatile=True),
+        _field(
+            "detail",
+            _text,
+            "What exactly: the value and the threshold, the status and the URL, the twin.",
+            volatile=True,
+        ),
         _field("retryable", pa.bool_(), "Whether trying again can change it.", **_key),
     ]
 )

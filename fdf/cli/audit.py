@@ -25,7 +25,7 @@ def audit(
     from dataclasses import asdict
 
     from fdf.consent.audit import BATCH_ROWS, COLUMNS, audit_batches
-    from fdf.pipeline.compare import find_release, release_batches, release_rows
+    from fdf.pipeline.layout import find_release, release_batches, release_rows
 
     path = find_release(folder)
     with working("auditing", release_rows(path)) as advance:

@@ -105,7 +105,7 @@ def _run(recipe: Recipe, folder: Path, selection: Selection, workers: int | None
 
 
 def _print_plan(recipe: Recipe, folder: Path, selection: Selection, workers: int | None, as_json: bool) -> None:
-    from fdf.pipeline.plan import plan
+    from fdf.pipeline.plan import plan, total
 
     steps = plan(recipe, folder, selection, workers)
     if as_json:
@@ -113,9 +113,7 @@ def _print_plan(recipe: Recipe, folder: Path, selection: Selection, workers: int
         return
     print_table(
         f"Plan for {recipe.name} in {folder}",
-        ["stage", "reads", "unit", "#partitions", "#done", "#units", "#est. hours", "note"],
-        [
-            [s.stage, ", ".join(s.reads), s.unit, s.partitions, s.done, s.units, f"{s.seconds / 3600:.3f}", s.note]
-            for s in steps
-        ],
+        ["stage", "reads", "unit", "#partitions", "#done", "#units", "#estimate", "note"],
+        [[s.stage, ", ".join(s.reads), s.unit, s.partitions, s.done, s.units, s.estimate, s.note] for s in steps],
     )
+    typer.echo(f"In all about {total(steps)}; counts of stages to come are upper bounds.")

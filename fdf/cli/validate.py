@@ -26,8 +26,8 @@ def validate(
 
     Exit code 1 if anything is wrong.
     """
-    from fdf.pipeline.compare import compare_manifests, find_release
-    from fdf.pipeline.layout import Layout
+    from fdf.pipeline.compare import compare_manifests
+    from fdf.pipeline.layout import Layout, find_release
     from fdf.pipeline.validate import steps
     from fdf.pipeline.validate import validate as check
 

@@ -6,17 +6,16 @@ round differently in the last bits, so measured columns are compared within tole
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from fdf.errors import DataError, FdfError, UsageError
+from fdf.errors import FdfError
 from fdf.pipeline.laws import Problem
-from fdf.pipeline.layout import RELEASE_FILE, Layout
+from fdf.pipeline.layout import Layout, find_release
 from fdf.pipeline.recipe import STAGES
 from fdf.schema import RELEASE, volatile_columns
 from fdf.store.tables import content_digest, read_table
@@ -37,44 +36,6 @@ _TOLERANCE: Final[dict[str, float]] = {
 }
 _FOLLOWS_BOX: Final = {"crop_box": 1, "crop_size": 2}
 """Whole pixels that may step by one where a box edge lies on a boundary; the crop's digest follows."""
-
-
-def find_release(path: Path) -> Path:
-    """The release table of a build folder, of a published manifest's folder, or the file itself.
-
-    Raises:
-        UsageError: there is none.
-    """
-    for candidate in (path / "manifest" / RELEASE_FILE, path / RELEASE_FILE, path):
-        if candidate.is_file():
-            return candidate
-    raise UsageError(
-        f"There is no release manifest at {path}",
-        expected=f"a build whose manifest stage is done, or a folder with a {RELEASE_FILE}",
-        action="Run `fdf build RECIPE --out DIR --until manifest`",
-    )
-
-
-def release_rows(path: Path) -> int:
-    """How many faces a release table has.
-
-    Raises:
-        DataError: it can't be read, or is no release table.
-    """
-    return int(read_table(path, RELEASE, []).num_rows)
-
-
-def release_batches(path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-    """Some columns of a release table in pieces of at most `rows`: never all of it in memory.
-
-    Raises:
-        DataError: it can't be read.
-    """
-    try:
-        with pq.ParquetFile(path) as file:
-            yield from file.iter_batches(rows, columns=list(columns))
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} is no readable Parquet file ({error})", action="Remove it and build again") from error
 
 
 def compare_manifests(layout: Layout, published: Path) -> list[Problem]:

@@ -11,11 +11,12 @@ OUT/manifest/release.parquet …      the manifest as published, with checksums
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from fdf.errors import DataError, UsageError
 from fdf.schema import RELEASE
@@ -132,20 +133,51 @@ def finished(layout: Layout, stage: str) -> StageRecord:
     return record
 
 
+def find_release(path: Path) -> Path:
+    """The release table of a build folder, of a published manifest's folder, or the file itself.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for candidate in (path / "manifest" / RELEASE_FILE, path / RELEASE_FILE, path):
+        if candidate.is_file():
+            return candidate
+    raise UsageError(
+        f"There is no release manifest at {path}",
+        expected=f"a build whose manifest stage is done, or a folder with a {RELEASE_FILE}",
+        action="Run `fdf build RECIPE --out DIR --until manifest`",
+    )
+
+
 def read_release(path: Path) -> pa.Table:
     """The RELEASE table of a build folder, of a published manifest's folder, or of a file.
 
     Raises:
         UsageError: there is none. DataError: it can't be read.
     """
-    for candidate in (path / "manifest" / RELEASE_FILE, path / RELEASE_FILE, path):
-        if candidate.is_file():
-            return read_table(candidate, RELEASE)
-    raise UsageError(
-        f"There is no release manifest at {path}",
-        expected=f"a build whose manifest stage is done, or a folder with a {RELEASE_FILE}",
-        action="Run `fdf build RECIPE --out DIR --until manifest`",
-    )
+    return read_table(find_release(path), RELEASE)
+
+
+def release_rows(path: Path) -> int:
+    """How many faces a release table has.
+
+    Raises:
+        DataError: it can't be read, or is no release table.
+    """
+    return int(read_table(path, RELEASE, []).num_rows)
+
+
+def release_batches(path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+    """Some columns of a release table in pieces of at most `rows`: never all of it in memory.
+
+    Raises:
+        DataError: it can't be read.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(rows, columns=list(columns))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} is no readable Parquet file ({error})", action="Remove it and build again") from error
 
 
 def table_content(receipt: Receipt) -> str:

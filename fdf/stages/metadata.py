@@ -25,7 +25,10 @@ from fdf.stages.base import Config, Stage, StageResult, Tools, drop, dropped_tab
 NAME: Final = "metadata"
 
 _FIRST_PHOTOGRAPH = datetime(1826, 1, 1)
-_ZONES = timedelta(hours=14)  # camera time has no zone: it may be that far ahead of UTC
+_AHEAD = timedelta(hours=14)  # camera time has no zone: it may be that far ahead of UTC
+_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+"""A fixed bound, not today's date: the same rows must give the same table next year."""
+
 _FLICKR_OPENS = datetime(2004, 2, 10, tzinfo=UTC)
 _BY_LINE: Final = "line:"  # how DROPPED names a row without an id of its own
 _EXCLUDABLE: Final = {name.lower(): name for name in (*LICENSES, *RIGHTS)}
@@ -70,7 +73,6 @@ def run(tables: Mapping[str, pa.Table], config: MetadataConfig, tools: Tools) ->
     dropped: list[dict[str, Any]] = []
     nulled: Counter[str] = Counter()
     seen: set[str] = set()
-    latest = tools.now()
     for record in _rows(records):
         refused = _refuse(record, config, seen)
         photo_id = record["photo_id"]
@@ -81,7 +83,7 @@ def run(tables: Mapping[str, pa.Table], config: MetadataConfig, tools: Tools) ->
         if refused:
             dropped.append(drop(NAME, name, *refused))
             continue
-        kept.append(_photo(record, config, tools, latest, nulled))
+        kept.append(_photo(record, config, tools.source, nulled))
     tools.advance(records.num_rows)
     return StageResult(
         pa.Table.from_pylist(kept, schema=PHOTOS),
@@ -127,10 +129,8 @@ def _refuse(record: dict[str, Any], config: MetadataConfig, seen: set[str]) -> t
     return None
 
 
-def _photo(
-    record: dict[str, Any], config: MetadataConfig, tools: Tools, latest: datetime, nulled: Counter[str]
-) -> dict[str, Any]:
-    """One row of PHOTOS of a record that `_refuse` let pass. Dates after `latest` are impossible."""
+def _photo(record: dict[str, Any], config: MetadataConfig, source: str, nulled: Counter[str]) -> dict[str, Any]:
+    """One row of PHOTOS of a record that `_refuse` let pass."""
     licence = find_license(record["license_name"], record["license_url"])
     if licence is None:
         raise ValueError("a record without a known licence is a drop")
@@ -151,17 +151,18 @@ def _photo(
             nulled[f"{name}_bytes"] += 1  # undecodable bytes were replaced, the rest of the text is kept
         return value
 
+    uploaded = checked("date_uploaded", _date_uploaded)
     return {
         "photo_id": record["photo_id"],
-        "source": tools.source,
+        "source": source,
         "line_index": record["line_index"],
         "owner_nsid": record["owner_nsid"],
         "owner_name": text("owner_name"),
         "title": text("title"),
         "tags": _tags(record["tags"]),
         "machine_tags": _tags(record["machine_tags"]),
-        "date_taken": checked("date_taken", lambda v: _date_taken(v, latest)),
-        "date_uploaded": checked("date_uploaded", lambda v: _date_uploaded(v, latest)),
+        "date_taken": checked("date_taken", lambda v: _date_taken(v, uploaded or _LATEST)),
+        "date_uploaded": uploaded,
         "capture_device": text("capture_device"),
         # Checked even if it is left behind: an impossible place is counted either way.
         "longitude": _only_if(config.keep_location, checked("longitude", lambda v: _degrees(v, 180))),
@@ -203,18 +204,21 @@ def _page(text: str) -> str:
 
 
 def _date_taken(text: str, latest: datetime) -> datetime:
-    """`2011-11-07 07:20:22.0`: camera time, without a zone. Cameras with an empty battery write years like 4501."""
+    """`2011-11-07 07:20:22.0`: camera time, without a zone, not after `latest`: the upload, where that is known.
+
+    Cameras with an empty battery write years like 4501.
+    """
     moment = datetime.fromisoformat(text.strip()).replace(microsecond=0, tzinfo=None)
-    if not _FIRST_PHOTOGRAPH <= moment <= latest.replace(tzinfo=None) + _ZONES:
+    if not _FIRST_PHOTOGRAPH <= moment <= latest.replace(tzinfo=None) + _AHEAD:
         raise _ImpossibleError
     return moment
 
 
-def _date_uploaded(text: str, latest: datetime) -> datetime:
+def _date_uploaded(text: str) -> datetime:
     moment = (
         datetime.fromtimestamp(int(text), UTC) if text.lstrip("-").isdigit() else _utc(datetime.fromisoformat(text))
     )
-    if not _FLICKR_OPENS <= moment <= latest:
+    if not _FLICKR_OPENS <= moment < _LATEST:
         raise _ImpossibleError
     return moment
 
@@ -247,7 +251,7 @@ def _sha256(text: str) -> str:
 
 STAGE = Stage(
     name=NAME,
-    version=2,
+    version=1,
     unit="photo",
     scope="partition",
     reads=("source",),

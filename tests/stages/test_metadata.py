@@ -281,3 +281,12 @@ def test_progress_counts_every_record() -> None:
     steps: list[int] = []
     run(tables(source=[record(0), record(1, marker="1")]), MetadataConfig(), Tools(advance=steps.append))
     assert sum(steps) == 2
+
+
+def test_no_photo_is_taken_after_its_upload() -> None:
+    uploaded = "1320651622"  # 2011-11-07 07:40:22 UTC
+    in_time = metadata(record(date_taken="2011-11-07 21:00:00.0", date_uploaded=uploaded))
+    assert in_time.kept["date_taken"].is_valid().to_pylist() == [True], "camera time may be fourteen hours ahead"
+    late = metadata(record(date_taken="2011-11-09 07:20:22.0", date_uploaded=uploaded))
+    assert late.kept["date_taken"].to_pylist() == [None]
+    assert late.notes == {"nulled.date_taken": 1}

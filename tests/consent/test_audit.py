@@ -10,8 +10,7 @@ import pytest
 
 from fdf.consent.audit import COLUMNS, audit, audit_batches
 from fdf.errors import DataError, UsageError
-from fdf.pipeline.compare import find_release, release_batches, release_rows
-from fdf.pipeline.layout import read_release
+from fdf.pipeline.layout import find_release, read_release, release_batches, release_rows
 from fdf.schema import RELEASE
 from tests.conftest import ROOT
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import random
 import signal
@@ -14,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from fdf.pipeline.jobs import Jobs
 from fdf.pipeline.layout import Layout
 from fdf.pipeline.recipe import STAGES, load_recipe
-from fdf.pipeline.runner import Selection, Silent, _Run, build
+from fdf.pipeline.runner import Selection, build
 from fdf.pipeline.validate import validate
 from fdf.pipeline.worker import Slot, run_job
 from tests.pipeline.conftest import fingerprints
@@ -123,11 +123,9 @@ def test_a_worker_that_outlives_its_build_writes_nothing(small_recipe, tmp_path:
     """The build was killed while a worker was at work; the folder then belongs to whoever comes next."""
     recipe, out = load_recipe(small_recipe()), tmp_path / "out"
     build(recipe, out, workers=1, selection=Selection.of(last="metadata"))
-    run = _Run(recipe, Layout(out), 1, Silent(), 0.0)
-    job = next(run._jobs(STAGES["fetch"], "http://127.0.0.1:9"))
-    quick = dataclasses.replace(
-        job, recipe=recipe.model_copy(update={"fetch": recipe.fetch.model_copy(update={"retries": 0})})
-    )
+    resigned = recipe.fetch.model_copy(update={"retries": 0, "give_up_after": 0})
+    jobs = Jobs(recipe.model_copy(update={"fetch": resigned}), Layout(out))
+    quick = next(jobs.of(STAGES["fetch"], "http://127.0.0.1:9"))
     with pytest.raises(SystemExit, match="is gone; fetch/part-00000 is not written"):
         run_job(quick, Slot(parent=os.getpid()))
     assert not list((out / "fetch").glob("part-00000*"))

@@ -55,10 +55,10 @@ def test_content_digests_leave_out_what_may_change_and_nothing_else(tmp_path: Pa
         write_table(tmp_path / "t", fetched(**changed))
         return content_digest(read_table(tmp_path / "t", FETCHED))
 
-    assert volatile_columns(FETCHED) == ["attempts", "etag", "last_modified", "fetched_at"]
-    for change in ({"fetched_at": datetime(2021, 1, 1, tzinfo=UTC)}, {"attempts": 4}, {"etag": "x"}):
+    assert volatile_columns(FETCHED) == ["url", "attempts", "etag", "last_modified", "fetched_at"]
+    for change in ({"fetched_at": datetime(2021, 1, 1, tzinfo=UTC)}, {"attempts": 4}, {"etag": "x"}, {"url": "http://x/2.jpg"}):
         assert digest(**change) == digest()
-    for change in ({"phash": 8}, {"url": "http://x/2.jpg"}, {"robots_signal": "noai"}):
+    for change in ({"phash": 8}, {"candidate": "mirror_ext"}, {"robots_signal": "noai"}):
         assert digest(**change) != digest()
 
 

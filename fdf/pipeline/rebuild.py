@@ -38,7 +38,9 @@ def _settle(layout: Layout, stage: str) -> None:
     if not old.exists():
         return
     with disk_errors(folder):
-        if (folder / "stage.json").exists() or any(folder.glob("*.receipt.json")):  # a finished stage may have no partition
+        if (folder / "stage.json").exists() or any(
+            folder.glob("*.receipt.json")
+        ):  # a finished stage may have no partition
             shutil.rmtree(old)
         else:
             shutil.rmtree(folder, ignore_errors=True)

@@ -56,7 +56,12 @@ def test_content_digests_leave_out_what_may_change_and_nothing_else(tmp_path: Pa
         return content_digest(read_table(tmp_path / "t", FETCHED))
 
     assert volatile_columns(FETCHED) == ["url", "attempts", "etag", "last_modified", "fetched_at"]
-    for change in ({"fetched_at": datetime(2021, 1, 1, tzinfo=UTC)}, {"attempts": 4}, {"etag": "x"}, {"url": "http://x/2.jpg"}):
+    for change in (
+        {"fetched_at": datetime(2021, 1, 1, tzinfo=UTC)},
+        {"attempts": 4},
+        {"etag": "x"},
+        {"url": "http://x/2.jpg"},
+    ):
         assert digest(**change) == digest()
     for change in ({"phash": 8}, {"candidate": "mirror_ext"}, {"robots_signal": "noai"}):
         assert digest(**change) != digest()

@@ -14,7 +14,7 @@ def _both(**units: float) -> dict[str, float]:
 
 EXPRESSIONS: Final[Mapping[str, Mapping[str, float]]] = {
     # At rest the mesh frowns a little: lifted inner brows and corners of the mouth make it calm.
-    "neutral": {"browInnerUp": 0.22} | _both(mouthSmile=0.1, browOuterUp=0.1),
+    "neutral": {"browInnerUp": 0.22} | _both(mouthSmile=0.2, browOuterUp=0.1),
     "slight smile": {"browInnerUp": 0.2} | _both(mouthSmile=0.4, cheekSquint=0.2, browOuterUp=0.1),
     "smile": {"browInnerUp": 0.15} | _both(mouthSmile=0.8, cheekSquint=0.45, eyeSquint=0.2, browOuterUp=0.1),
     "open smile": {"jawOpen": 0.1, "browInnerUp": 0.15}

@@ -62,7 +62,7 @@ def _ball(person: Identity, ball: Ball, turned: Floats) -> Part:
     colors = iris * depth[..., None] * (0.65 + 0.75 * rays[None, :, None])
     colors = colors * (1 - 0.8 * np.exp(-(((u - _IRIS_ANGLE) / 0.06) ** 2)))[..., None]  # the dark ring around it
     yellow = np.clip((person.age - 50) / 60, 0, 0.4) + 0.03 * (person.monk - 1) / 9
-    white = np.array([0.66, 0.61, 0.57]) * rng.uniform(0.85, 1.05) * (1 - yellow * np.array([0.2, 0.3, 0.6]))
+    white = np.array([0.50, 0.465, 0.435]) * rng.uniform(0.85, 1.05) * (1 - yellow * np.array([0.2, 0.3, 0.6]))
     red = np.array([1, 0.94, 0.92]) ** (2 * smoothstep(0.6, 1.3, u)[..., None])
     white = white * (1 - 0.3 * smoothstep(0.8, 1.5, u))[..., None] * red + 0 * colors
     colors = np.where((u < pupil)[..., None], 0.004, np.where((u < _IRIS_ANGLE + 0.02)[..., None], colors, white))

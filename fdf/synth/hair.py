@@ -5,7 +5,7 @@ All in the person's rest frame; `count` scales with the size of the face in the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -118,6 +118,8 @@ def head_hair(
     person: Identity, skin: Skin, points: Floats, normals: Floats, surface: Surface, count: int, hat: str
 ) -> list[Strands]:
     """The hair of the head; none under a headscarf, only what hangs out from under a hat."""
+    if person.hair_style == "bun" and hat != "none":
+        person = replace(person, hair_style="back")  # let down under a hat
     style = STYLES.get(person.hair_style)
     if style is None or hat == "headscarf":
         return []
@@ -142,7 +144,7 @@ def head_hair(
         grown = _grow(guides, style, person, skull, rng)
         paths = _follow(roots, grown, style, person, skull, rng)
     found = [_colored(paths, person, count, rng)]
-    if person.hair_style == "bun" and hat == "none":
+    if person.hair_style == "bun":
         found.append(_bun(person, count, rng))
     return found
 
@@ -331,7 +333,7 @@ def brow_hair(person: Identity, points: Floats, normals: Floats, surface: Surfac
     length = rng.uniform(0.035, 0.065, (n, 1, 1))
     paths = roots.points[:, None] + t * length * direction[:, None] - 0.012 * t**2 * roots.normals[:, None]
     width = 0.0021 * np.sqrt(650 / max(count, 1))
-    hair = person.hair_rgb * (0.75 if person.hair_rgb.mean() < 0.3 else 0.5)
+    hair = np.minimum(person.hair_rgb * 0.75, 0.14)
     return Strands(
         paths, width * np.array([[1, 1, 0.8, 0.4]]) * np.ones((n, 1)), hair * np.exp(rng.normal(0, 0.2, (n, 1)))
     )

@@ -130,7 +130,7 @@ def _paint(rng: np.random.Generator, low: float = 0.15, high: float = 0.9, vivid
 
 
 def _plain(x: Floats, y: Floats, rng: np.random.Generator) -> Floats:
-    base = _paint(rng, 0.1, 0.95, rng.choice([0.03, 0.3]))
+    base = _paint(rng, 0.1, 0.95, rng.choice([0.03, 0.2]))
     glow = np.exp(-((x - rng.uniform(0.2, 0.8)) ** 2 + (y - rng.uniform(0.2, 0.7)) ** 2) / rng.uniform(0.1, 0.6))
     return np.asarray(base * (0.55 + 0.6 * glow[..., None]) * (1 + 0.03 * _noise(x.shape, 6, rng)[..., None]))
 
@@ -144,7 +144,7 @@ def _box(
 
 def _room(x: Floats, y: Floats, rng: np.random.Generator) -> Floats:
     """A wall with some of: window, shelf with books, pictures, curtain, door, lamp."""
-    wall = _paint(rng, 0.35, 0.92, rng.choice([0.03, 0.25], p=[0.75, 0.25]))
+    wall = _paint(rng, 0.35, 0.92, rng.choice([0.03, 0.15], p=[0.75, 0.25]))
     slope = 1 + rng.uniform(-0.5, 0.5) * (x - 0.5)
     picture = wall * slope[..., None] * (1 + 0.04 * _noise(x.shape, 5, rng)[..., None])
     if rng.random() < 0.35:

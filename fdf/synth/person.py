@@ -94,13 +94,15 @@ def pose_person(person: Identity, shot: Shot, placement: Placement, face_pixels:
     skin = paint(person, skin_surface)
     points = np.asarray(skin_surface.matrix @ base)
     outward = normals(points, skin_surface.quads)
-    points = wear.lower_arms(points + outward * skin.relief[:, None], skin_surface.rest)
+    under = smoothstep(0.02, -0.05, wear.neckline(person, shot, skin_surface.rest))  # clothes never let skin through
+    points = points + outward * (skin.relief - 0.07 * under)[:, None]
+    points = wear.lower_arms(points, skin_surface.rest)
     pose = _Poser(shot, placement)
     balls = eyeballs(base)
 
     parts = _worn(person, shot, skin_surface, points, outward, base, balls)
     strands = _strands(person, shot, skin, points, outward, skin_surface, face_pixels)
-    pieces = [_skin_piece(skin, skin_surface, points, pose)]
+    pieces = [_skin_piece(person, shot, skin, skin_surface, points, pose)]
     pieces += [_piece(part, pose) for part in parts]
     middle = pose(_FACE_CENTRE[None] - [0, 0, 0.9], np.ones(1))[0]
     pieces += [_hair_piece(one, pose, middle) for one in strands]
@@ -174,9 +176,9 @@ def _lashes(person: Identity, base: Floats) -> list[Part]:
     return found
 
 
-def _skin_piece(skin: Skin, part: Surface, points: Floats, pose: _Poser) -> Piece:
+def _skin_piece(person: Identity, shot: Shot, skin: Skin, part: Surface, points: Floats, pose: _Poser) -> Piece:
     placed = pose(points, _share(part.rest))
-    clothed = (np.abs(part.rest[:, 0]) > 0.85) & (part.rest[:, 1] < 5.87)
+    clothed = (wear.neckline(person, shot, part.rest) < -0.12) & (part.rest[:, 1] < 6.2)
     bare = part.quads[~clothed[part.quads].all(axis=1)]
     return Piece("skin", placed, triangles(bare), skin.colors, normals(placed, part.quads), skin.roughness)
 
@@ -201,7 +203,7 @@ def _ear(side: str) -> int:
 def _keypoints(base: Floats, balls: dict[str, Ball], pose: _Poser) -> Floats:
     """Nose tip, middles of the eyes' openings, ears, shoulders (7, 3); left is the subject's own."""
     head = load_head()
-    front = {side: ball.centre + np.array([0, 0, ball.radius]) for side, ball in balls.items()}
+    front = {side: ball.centre + np.array([0, -0.014, ball.radius]) for side, ball in balls.items()}
     rows = [base[head.nearest(NOSE_TIP)], front["left"], front["right"], base[_ear("left")], base[_ear("right")]]
     placed = pose(np.array(rows), np.ones(5))
     tips = [head.nearest((sign * ACROMION[0], *ACROMION[1:]), "torso") for sign in (1, -1)]

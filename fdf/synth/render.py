@@ -18,10 +18,10 @@ _MATERIALS: Final[dict[Material, dict[str, Any]]] = {
     "skin": {
         "type": "principled",
         "roughness": {"type": "mesh_attribute", "name": "vertex_roughness"},
-        "specular": 0.32,
+        "specular": 0.25,
     },
     "eye": {"type": "principled", "roughness": 0.35, "specular": 0.5, "clearcoat": 0.5, "clearcoat_gloss": 0.97},
-    "hair": {"type": "principled", "roughness": 0.42, "specular": 0.18},
+    "hair": {"type": "principled", "roughness": 0.42, "specular": 0.12},
     "cloth": {"type": "diffuse"},
     "matte": {"type": "principled", "roughness": 0.7, "specular": 0.2},
     "gloss": {"type": "principled", "roughness": 0.2, "specular": 0.6},

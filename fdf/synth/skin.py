@@ -18,7 +18,7 @@ from fdf.synth.identity import Brows, Identity
 _TONES: Final = np.array(
     [
         [0.70, 0.50, 0.41], [0.66, 0.455, 0.355], [0.62, 0.405, 0.295], [0.55, 0.34, 0.235], [0.45, 0.265, 0.17],
-        [0.33, 0.185, 0.112], [0.235, 0.125, 0.073], [0.155, 0.08, 0.047], [0.10, 0.052, 0.033], [0.066, 0.036, 0.025],
+        [0.335, 0.18, 0.104], [0.25, 0.124, 0.066], [0.178, 0.082, 0.042], [0.120, 0.053, 0.028], [0.082, 0.037, 0.021],
     ]
 )  # fmt: skip
 # Where the hair begins: lowest y inside the hair by z, from the back of the neck over the ears to the forehead.
@@ -105,7 +105,7 @@ def _blood_and_freckles(
     colors = base * (1 + red[:, None] * np.array([0.06, -0.17, -0.15]))
     rings = bump(folded, (0.30, 7.13, 1.4), (0.14, 0.05, 0.2)) * rng.uniform(0.2, 1.2)
     colors *= 1 - 0.25 * rings[:, None] * np.array([0.8, 1, 0.85])
-    mottled = 0.035 * surface.clouds(rng, 0.35) + 0.03 * surface.clouds(rng, 0.14)
+    mottled = 0.026 * surface.clouds(rng, 0.4) + 0.016 * surface.clouds(rng, 0.16)
     mottled += 0.013 * surface.grain(rng, 1) + 0.005 * surface.grain(rng)
     colors *= 1 + mottled[:, None] * np.array([0.8, 1.1, 1.2])
     colors *= 1 + (0.02 * surface.clouds(rng, 0.25))[:, None] * np.array([0.3, -1, -1])
@@ -140,9 +140,8 @@ def _lids_and_lips(
     lip = base * (np.array([0.74, 0.44, 0.45]) if dark < 0.6 else np.array([0.82, 0.58, 0.58]))
     lip = lip * (1 + 0.07 * person.lip_tint * np.array([0.5, -1, -0.7]))
     if person.makeup > 0.5:
-        lip = lip * 0.35 + 0.65 * linear(
-            np.array([rng.uniform(0.45, 0.78), rng.uniform(0.1, 0.35), rng.uniform(0.18, 0.4)])
-        )
+        stick = linear(np.array([rng.uniform(0.45, 0.75), rng.uniform(0.15, 0.38), rng.uniform(0.2, 0.4)]))
+        lip = lip * 0.5 + 0.5 * stick * (0.35 + 0.65 * base.mean() / 0.5)
     lip_colors = lip * (1 + 0.05 * surface.grain(rng, 1))[:, None]
     colors = colors + 0.88 * lips[:, None] * (lip_colors - colors)
     colors = colors * (1 - 0.75 * bump(folded, (0.10, 6.925, 1.50), (0.045, 0.035, 0.06)))[:, None]
@@ -195,10 +194,10 @@ def _painted_hair(
     brow = brow_mask(surface.rest, person.brows) * np.clip(0.8 + 0.2 * surface.grain(rng, 1), 0, 1)
     dark = hair * (0.7 if hair.mean() < 0.25 else 0.45)
     colors = colors + (0.5 * person.brows.density * brow)[:, None] * (dark - colors)
-    cover = {"bald": 0.1, "buzz": 0.72, "balding": 0.62}.get(person.hair_style, 0.9 if hair.mean() < 0.15 else 0.65)
-    colors = colors + (cover * scalp)[:, None] * (hair * (0.65 if hair.mean() > 0.1 else 0.85) - colors)
+    cover = {"bald": 0.1, "buzz": 0.72, "balding": 0.62}.get(person.hair_style, 0.95)
+    colors = colors + (cover * scalp)[:, None] * (hair * (0.7 if hair.mean() > 0.1 else 0.9) - colors)
     if person.beard == "none":
-        shade, strength = np.array([0.03, 0.03, 0.035]), 0.11
+        shade, strength = np.array([0.03, 0.03, 0.035]), 0.11 * max(0.0, 1 - 3 * person.feminine)
     else:
         shade = np.minimum(hair, 0.14) * 0.8 + 0.01
         strength = {"stubble": 0.3, "short": 0.6, "full": 0.75}.get(person.beard, 0.7)

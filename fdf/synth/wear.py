@@ -29,36 +29,45 @@ def lower_arms(points: Floats, rest: Floats) -> Floats:
     return moved
 
 
-def clothes(person: Identity, shot: Shot, torso: Surface, points: Floats, share: Floats) -> list[Part]:
-    """A top with a neckline, a collar at times, and legs under it."""
-    rng = person.stream(f"clothes {shot.number}")
-    rest, quads = torso.rest, torso.quads
+def neckline(person: Identity, shot: Shot, rest: Floats) -> Floats:
+    """How far each point lies above the edge of the clothes at the neck; negative is under them."""
+    rng = person.stream(f"neckline {shot.number}")
     kind = str(rng.choice(["crew", "vee", "high", "wide"], p=[0.4, 0.3, 0.15, 0.15]))
     height = rest[:, 1] + 0.45 * rest[:, 2] - 0.42 * np.clip(np.abs(rest[:, 0]) - 0.45, 0, 1.2)
     line = {"crew": rng.uniform(5.95, 6.08), "vee": 6.02, "high": 6.35, "wide": rng.uniform(5.8, 5.92)}[kind]
     edge = np.full(len(rest), line)
     if kind == "vee":
-        edge -= np.where(rest[:, 2] > 0.1, rng.uniform(0.3, 0.75) * np.clip(1 - np.abs(rest[:, 0]) / 0.5, 0, 1), 0)
-    worn = (height[quads] < edge[quads]).any(axis=1)
+        cut = rng.uniform(0.3, 0.75) * np.clip(1 - np.abs(rest[:, 0]) / 0.5, 0, 1)
+        edge -= np.where(rest[:, 2] > 0.1, cut, 0)
+    return np.asarray(height - edge)
+
+
+def clothes(person: Identity, shot: Shot, torso: Surface, points: Floats, share: Floats) -> list[Part]:
+    """A top with a neckline, forearms, hands and legs."""
+    rng = person.stream(f"clothes {shot.number}")
+    rest, quads = torso.rest, torso.quads
+    above = neckline(person, shot, rest)
+    worn = (above[quads] < 0).any(axis=1) & (np.abs(rest[quads, 0]) < 2.72).all(axis=1)
     used, inverse = np.unique(quads[worn], return_inverse=True)
     cut = inverse.reshape(-1, 4)
     body = lower_arms(points, rest)
-    body[:, 1] = np.maximum(body[:, 1], 0.35)
-    body[:, 1] -= np.maximum(0, height - edge)  # corners over the neckline come down to it: a clean edge
+    body[:, 1] = np.maximum(body[:, 1], 1.0)
+    body[:, 1] -= np.maximum(0, above)  # corners over the neckline come down to it: a clean edge
     outward = normals(body, quads)
-    folds = 0.03 * torso.clouds(rng, 0.5) + 0.012 * torso.clouds(rng, 0.22)
-    rim = smoothstep(0.0, 0.14, edge - height)
+    folds = 0.024 * torso.clouds(rng, 0.55) + 0.004 * torso.clouds(rng, 0.25)
+    rim = smoothstep(0.0, 0.14, -above)
     thickness = rng.uniform(0.05, 0.1) * (0.55 + 0.45 * rim) + folds * rim
     cloth = body + outward * thickness[:, None]
     color, colors = _fabric(rest, rng)
     found = [Part("cloth", cloth[used], cut, colors[used], share[used])]
-    return [*found, *_limbs(person, color, rng)]
+    elbows = {sign: body[np.abs(sign * rest[:, 0] - 2.58) < 0.14] for sign in (1, -1)}
+    return [*found, *_limbs(person, color, elbows, rng)]
 
 
 def _fabric(rest: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Main colour (3,), and the colour of each vertex: plain, striped, checked, heather."""
-    vivid = rng.uniform(0.2, 1) if rng.random() < 0.4 else rng.uniform(0.05, 0.25)
-    base = linear(rng.uniform(0.06, 0.92, 3))
+    vivid = rng.uniform(0.2, 0.7) if rng.random() < 0.4 else rng.uniform(0.03, 0.25)
+    base = linear(rng.uniform(0.06, 0.85, 3))
     base = base.mean() * (1 - vivid) + base * vivid
     second = linear(rng.uniform(0.05, 0.95, 3))
     second = 0.5 * base + 0.5 * (second.mean() * 0.6 + second * 0.4)
@@ -75,20 +84,22 @@ def _fabric(rest: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
     return base, np.clip(colors, 0.008, 0.9)
 
 
-def _limbs(person: Identity, color: Floats, rng: np.random.Generator) -> list[Part]:
+def _limbs(person: Identity, color: Floats, elbows: dict[int, Floats], rng: np.random.Generator) -> list[Part]:
     """Plain forearms, hands and legs, for people far enough away to be seen whole."""
     dark = linear(rng.uniform(0.05, 0.35, 3))
     bend, found = rng.uniform(0, 0.8), []
     for sign in (1, -1):
-        elbow, wrist = np.array([sign * 2.0, 3.3, 0.1]), np.array([sign * 1.95, 1.2, 0.35 + bend])
-        t = np.linspace(-0.12, 1, 7)[:, None]
-        points, quads = tube(elbow + (wrist - elbow) * t, np.linspace(0.42, 0.27, 7), 12)
+        elbow = elbows[sign].mean(axis=0)
+        wide = 1.35 * float(elbows[sign].std(axis=0)[[0, 2]].mean())
+        wrist = elbow + np.array([-sign * 0.05, -2.1, 0.2 + bend])
+        t = np.linspace(-0.06, 1, 7)[:, None]
+        points, quads = tube(elbow + (wrist - elbow) * t, np.linspace(wide, 0.26, 7), 12)
         found.append(Part("cloth", points, quads, one_color(color, len(points)), np.zeros(len(points))))
         hand = np.concatenate([wrist + [0, 0.1, 0] + np.linspace(0, 1, 7)[:, None] * [0.0, -0.95, 0.1]])
         found.append(_finger(hand, 0.23, tone(person.monk)))
         found[-1].share[:] = 0
     for sign in (1, -1):
-        y = np.linspace(0.6, -8.3, 8)
+        y = np.linspace(1.5, -8.3, 8)
         path = np.stack([sign * np.linspace(0.55, 0.75, 8), y, np.full(8, 0.2)], axis=1)
         points, quads = tube(path, np.linspace(0.95, 0.45, 8), 12)
         found.append(
@@ -142,7 +153,7 @@ def hat(person: Identity, shot: Shot, skin: Surface, points: Floats, outward: Fl
 def _brim(kind: str, points: Floats, rest: Floats, low: float, color: Floats) -> Part:
     """The visor of a cap, the brim of a hat: a bent sheet round the head at the height of the band."""
     band = points[(np.abs(rest[:, 1] - low - 0.1 * np.clip(rest[:, 2], -1, 1.3)) < 0.08)]
-    centre, half = (band.min(axis=0) + band.max(axis=0)) / 2, (np.ptp(band, axis=0)) / 2 + 0.1
+    centre, half = (band.min(axis=0) + band.max(axis=0)) / 2, (np.ptp(band, axis=0)) / 2 + 0.02
     span = np.linspace(-1.15, 1.15, 25) if kind == "cap" else np.linspace(0, 2 * np.pi, 49)
     out = np.linspace(0, 1, 6)
     a, r = np.meshgrid(span, out, indexing="ij")

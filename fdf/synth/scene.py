@@ -165,25 +165,24 @@ def _crowd(plan: Plan, lens: Lens, rng: np.random.Generator) -> list[_Spot]:
     else:
         heights = np.exp(rng.uniform(np.log(_SMALLEST), np.log(max(0.2 * short, _SMALLEST * 1.5)), count))
     order = np.argsort(-heights)
-    spots: list[_Spot | None] = [None] * count
+    spots: dict[int, _Spot] = {}
     placed: list[_Spot] = []
     for row in order:
         tall = float(heights[row])
-        spot = None
+        spot = _try(plan, lens, tall, short, rng)
         for attempt in range(200):
-            shrunk = max(_SMALLEST, tall * 0.995**attempt)
-            spot = _try(plan, lens, shrunk, short, rng)
-            if all(
-                abs(spot.x - other.x) > 0.62 * (spot.height + other.height) * 0.9
-                or abs(spot.y - other.y) > 0.75 * (spot.height + other.height)
-                for other in placed
-            ):
+            if not any(_covers(spot, other) for other in placed):
                 break
-        if spot is None:
-            raise RuntimeError("a crowd without attempts")
+            spot = _try(plan, lens, max(_SMALLEST, tall * 0.995**attempt), short, rng)
         spots[int(row)] = spot
         placed.append(spot)
-    return [spot for spot in spots if spot is not None]
+    return [spots[row] for row in range(count)]
+
+
+def _covers(one: _Spot, other: _Spot) -> bool:
+    """Whether two heads would stand before each other."""
+    reach = one.height + other.height
+    return abs(one.x - other.x) < 0.56 * reach and abs(one.y - other.y) < 0.75 * reach
 
 
 def _try(plan: Plan, lens: Lens, tall: float, short: int, rng: np.random.Generator) -> _Spot:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -264,3 +265,18 @@ def test_the_command_says_what_is_wrong(options, code, words, tmp_path):
     assert run.returncode == code
     assert words in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_the_pipeline_takes_it_like_any_source(corpus, tmp_path):
+    from fdf.pipeline.recipe import load_recipe
+    from fdf.pipeline.runner import Selection, build
+
+    request, out, _ = corpus
+    recipe = load_recipe(
+        Path(__file__).parents[2] / "pipelines" / "synthetic.toml",
+        [f'source.path="{out}/metadata.tsv.bz2"', f'loopback.folder="{out}/mirror"', "loopback.port=0"],
+    )
+    built = build(recipe, tmp_path / "build", selection=Selection.of(last="fetch"), workers=1)
+    kept = pq.read_table(built.root / "fetch" / "part-00000.parquet")
+    assert kept.num_rows == request.people
+    assert set(kept["candidate"].to_pylist()) == {"mirror"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from fdf.synth.identity import make_identity
 from fdf.synth.recipe import PeopleConfig, SynthRecipe
 from fdf.synth.shot import make_shot
 from fdf.synth.skin import paint
-from fdf.synth.truth import pose_angles
+from fdf.synth.truth import TRUTH, pose_angles
 
 
 def test_assets_are_the_ones_stated_and_carry_their_licence():
@@ -126,3 +127,13 @@ def test_skin_follows_the_monk_scale():
         made = paint(person, part)
         assert made.colors.min() > 0
         assert made.colors.max() < 1
+
+
+def test_the_page_names_every_key_and_column():
+    page = (Path(__file__).parents[2] / "docs" / "synth.md").read_text(encoding="utf-8")
+    for section, info in SynthRecipe.model_fields.items():
+        for key in info.annotation.model_fields:
+            assert f"`{section}.{key}`" in page
+    for field in TRUTH:
+        assert f"| `{field.name}` |" in page
+        assert field.metadata[b"doc"].decode() in page

@@ -18,8 +18,8 @@ from fdf.synth.recipe import PeopleConfig
 
 # Standard deviation of the sliders of a group, before the spread of the recipe.
 _GROUP_SIGMA: Final = {
-    "head": 0.42, "forehead": 0.48, "eyebrows": 0.45, "eyes": 0.56, "nose": 0.54, "mouth": 0.5, "ears": 0.4,
-    "chin": 0.54, "cheek": 0.6, "neck": 0.24,
+    "head": 0.36, "forehead": 0.4, "eyebrows": 0.35, "eyes": 0.45, "nose": 0.45, "mouth": 0.42, "ears": 0.35,
+    "chin": 0.45, "cheek": 0.5, "neck": 0.22,
 }  # fmt: skip
 # Sliders that look broken at full strength, by a part of their name.
 _DAMPED: Final = {
@@ -267,7 +267,7 @@ def _hairline(feminine: float, age: float, rng: np.random.Generator) -> float:
 def _brows(feminine: float, age: float, rng: np.random.Generator) -> Brows:
     male = 1 - feminine
     return Brows(
-        thickness=float(rng.uniform(0.02, 0.055) * (0.8 + 0.45 * male)),
+        thickness=float(rng.uniform(0.026, 0.05) * (0.8 + 0.45 * male)),
         height=float(rng.normal(0.0, 0.022) - 0.012 * male),
         arch=float(rng.uniform(0.015, 0.075) * (1.1 - 0.35 * male)),
         slope=float(rng.normal(-0.012, 0.022)),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from fdf.cli import audit, build, docs, doctor, models, report, status, validate
+from fdf.cli import audit, build, docs, doctor, models, report, status, synth, validate
 from fdf.cli.app import app
 
 app.command("build")(build.build)
 app.command("status")(status.status)
 app.command("validate")(validate.validate)
 app.command("report")(report.report)
+app.command("synth")(synth.synth)
 app.command("audit")(audit.audit)
 app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)

@@ -15,7 +15,7 @@ app = typer.Typer(
     name="fdf",
     help="Build, audit, regenerate and use the Flickr Diverse Faces corpus.",
     no_args_is_help=True,
-    rich_markup_mode="markdown",
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -27,7 +27,7 @@ def synth(
 ) -> None:
     """Render photos of people who do not exist, with exact truth: a source like any other, consent needed from nobody.
 
-    Needs the extra: `pip install "fdf[synth]"`. Build a dataset from it with `pipelines/synthetic.toml`.
+    Needs the extra `synth` of the package. Build a dataset from it with `pipelines/synthetic.toml`.
     """
     from fdf.synth.recipe import SynthRecipe, load_synth_recipe
     from fdf.synth.source import Request, synthesize

@@ -176,3 +176,18 @@ def test_doctor_and_models(tmp_path: Path) -> None:
     models = json.loads(fdf("models", "--json").stdout)
     assert {"centerface", "facemesh468"} <= {model["id"] for model in models}
     assert all(len(model["sha256"]) == 64 for model in models if model["where"] == "bundled")
+
+
+@pytest.mark.parametrize(("debug", "code"), [("", 70), ("1", 1)])
+def test_what_nobody_foresaw_is_one_paragraph_too(debug: str, code: int) -> None:
+    program = (
+        "import sys, fdf.pipeline.funnel as f; f.funnel = lambda layout: 1 / 0;"
+        "sys.argv = ['fdf', 'status', 'docs']; from fdf.cli.app import main; main()"
+    )
+    environment = {**os.environ, "FDF_DEBUG": debug}
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT, env=environment
+    )
+    assert result.returncode == code
+    assert ("Traceback" in result.stderr) == bool(debug)
+    assert debug or "ZeroDivisionError" in result.stderr

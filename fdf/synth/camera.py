@@ -117,10 +117,21 @@ def _calm(layers: Layers) -> Floats:
     A cross-bilateral filter (Eisemann and Durand 2004) on light over reflectance, guided by reflectance: no network.
     """
     albedo = np.maximum(layers.albedo, 0.02)
-    received: Floats = layers.color / albedo
+    received = _without_specks(layers.color / albedo, layers)
     for step in (1, 2):  # wider and wider with the same few taps: Dammertz et al. 2010
         received = _averaged(np.asarray(received), np.log(albedo), layers.alpha, step)
     return np.asarray(received * albedo)
+
+
+def _without_specks(received: Floats, layers: Layers) -> Floats:
+    """Single pixels that missed the light, or met all of it, brought near their neighbours' median."""
+    import cv2
+
+    level = np.log(received.mean(axis=-1) + 0.02).astype(np.float32)
+    middle = cv2.medianBlur(level, 3)
+    inside = (layers.alpha > 0.98) & (layers.albedo.mean(axis=-1) > 0.03)  # not pupils: they hold the catchlight
+    wanted = np.clip(level, middle - 0.12, middle + 0.4)
+    return np.asarray(received * np.where(inside, np.exp(wanted - level), 1.0)[..., None])
 
 
 def _averaged(received: Floats, surface: Floats, alpha: Floats, step: int) -> Floats:
@@ -167,8 +178,8 @@ def _exposure(people: Floats, layers: Layers, faces: Sequence[Metered], light: L
         limits.append(_BRIGHTEST / max(float(np.quantile(inside, 0.97)), 1e-4))
     if not wanted:
         return 1.0
-    gain = float(np.median(wanted)) * (0.6 if light.back else 1.0) * (0.75 if light.place == "night" else 1.0)
-    return min(gain, float(np.median(limits)))
+    gain = float(np.median(wanted)) * (0.75 if light.back else 1.0) * (0.85 if light.place == "night" else 1.0)
+    return min(gain, float(np.quantile(limits, 0.2)))
 
 
 def _blur(picture: Floats, look: Look) -> Floats:

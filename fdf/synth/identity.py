@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -18,8 +19,8 @@ from fdf.synth.recipe import PeopleConfig
 
 # Standard deviation of the sliders of a group, before the spread of the recipe.
 _GROUP_SIGMA: Final = {
-    "head": 0.36, "forehead": 0.4, "eyebrows": 0.35, "eyes": 0.45, "nose": 0.45, "mouth": 0.42, "ears": 0.35,
-    "chin": 0.45, "cheek": 0.5, "neck": 0.22,
+    "head": 0.36, "forehead": 0.4, "eyebrows": 0.38, "eyes": 0.48, "nose": 0.47, "mouth": 0.34, "ears": 0.35,
+    "chin": 0.45, "cheek": 0.52, "neck": 0.22,
 }  # fmt: skip
 # Sliders that look broken at full strength, by a part of their name.
 _DAMPED: Final = {
@@ -29,6 +30,15 @@ _DAMPED: Final = {
     "laugh-lines": 0.6, "neck-trans": 0.2, "forehead-scale": 0.4, "nubian": 0.6, "nose-scale": 0.75,
     "nose-trans": 0.5, "nose-volume": 0.7, "mouth-trans": 0.7, "eye-trans": 0.75, "fat": 0.6,
 }  # fmt: skip
+
+# What recognizers tell people by most, beside age, tone and features: drawn not at random but apart (`_places`).
+TRAITS: Final = (
+    "under the eyes", "inner sockets", "upper lids", "lash line", "muzzle", "forehead", "hollows", "cheekbones", "bridge",
+    "wings", "mottled", "lip lightness", "brow thickness", "brow height", "brow arch", "brow slope", "brow density",
+)  # fmt: skip
+_FACTORS: Final = ("head", "eyebrows", "eyes", "nose", "mouth", "cheek", "chin")
+"""Groups whose two hidden factors are drawn apart, too."""
+_BLOCK, _TRIES = 128, 12
 
 _OUTLINES: Final = ("diamond", "invertedtriangular", "oval", "rectangular", "round", "square", "triangular")
 
@@ -75,6 +85,7 @@ class Identity:
         shape: weights of morph targets.
         curl: 0 straight to 1 tightly curled.
         hairline: how far the hairline recedes (positive) or comes down, decimetres.
+        traits: in the order of `TRAITS`, each even in −1.7 to 1.7.
     """
 
     seed: int
@@ -96,11 +107,16 @@ class Identity:
     makeup: float
     glasses: bool
     lip_tint: float
+    traits: Floats
 
     @property
     def key(self) -> str:
         """Name of the person in the truth."""
         return f"s{self.seed}-p{self.number:06d}"
+
+    def trait(self, name: str) -> float:
+        """One of `TRAITS`: mean 0, standard deviation about 1."""
+        return float(self.traits[TRAITS.index(name)])
 
     def stream(self, purpose: str) -> np.random.Generator:
         """Random numbers that belong to this person."""
@@ -120,7 +136,11 @@ def make_identity(seed: int, number: int, config: PeopleConfig) -> Identity:
     weights = np.array(config.monk_weights)
     monk = float(np.clip(rng.choice(10, p=weights / weights.sum()) + 1 + rng.uniform(-0.5, 0.5), 1, 10))
     mix = _mix(monk, rng)
-    shape = _body(feminine, age, mix, rng) | _sliders(config.shape_spread, rng)
+    place = _places(seed, number // _BLOCK)[number % _BLOCK]
+    traits, factors = place[: len(TRAITS)], place[len(TRAITS) :].reshape(-1, 2)
+    shape = _body(feminine, age, mix, rng) | _sliders(
+        config.shape_spread, dict(zip(_FACTORS, factors, strict=True)), rng
+    )
     style, curl = _hair_style(feminine, age, monk, mix, rng)
     color = _hair_color(feminine, age, monk, mix, rng)
     light_eyes = monk < 4.5 and mix[2] > 0.45
@@ -142,14 +162,32 @@ def make_identity(seed: int, number: int, config: PeopleConfig) -> Identity:
         curl=curl,
         hairline=_hairline(feminine, age, rng),
         beard=str(rng.choice(list(beards), p=list(beards.values()))) if may_beard else "none",
-        brows=_brows(feminine, age, rng),
+        brows=_brows(feminine, age, traits, rng),
         iris=iris,
         freckles=float(max(0.0, rng.normal(-0.1, 0.5))) if monk < 4.5 else 0.0,
         moles=int(rng.poisson(2.5)),
         makeup=float(rng.uniform(0.4, 1)) if feminine > 0.6 and rng.random() < config.makeup_share else 0.0,
         glasses=bool(rng.random() < config.glasses_share),
         lip_tint=float(rng.normal(0, 1)),
+        traits=traits,
     )
+
+
+@lru_cache(maxsize=32)
+def _places(seed: int, block: int) -> Floats:
+    """Traits and factors of `_BLOCK` people (rows): each the one of a few draws that lies farthest from those before.
+
+    Blocks keep a person independent of whom else is asked for, and the cost of large numbers small.
+    """
+    rng = stream(seed, "places", block)
+    drawn = rng.uniform(-np.sqrt(3), np.sqrt(3), (_BLOCK, _TRIES, len(TRAITS) + 2 * len(_FACTORS)))
+    placed = drawn[:, 0]
+    for row in range(1, _BLOCK):
+        apart = ((drawn[row][:, None] - placed[None, :row]) ** 2).sum(axis=-1).min(axis=1)
+        placed[row] = drawn[row, apart.argmax()]
+    placed = placed.copy()
+    placed.setflags(write=False)  # shared by all who ask
+    return np.asarray(placed)
 
 
 def _mix(monk: float, rng: np.random.Generator) -> Floats:
@@ -191,7 +229,7 @@ def _steps(value: float, name: str) -> dict[str, float]:
     }
 
 
-def _sliders(spread: float, rng: np.random.Generator) -> dict[str, float]:
+def _sliders(spread: float, apart: Mapping[str, Floats], rng: np.random.Generator) -> dict[str, float]:
     """Weights of the shape sliders: correlated within a group, pushed out to an even distance, a little asymmetric."""
     head = load_head()
     names = list(head.controls)
@@ -201,7 +239,8 @@ def _sliders(spread: float, rng: np.random.Generator) -> dict[str, float]:
     for group in _GROUP_SIGMA:
         rows = [row for row, name in enumerate(groups) if name == group]
         # Two hidden factors a group carry half of the variance: features of one person belong together.
-        factors = rng.normal(0, 1, (len(rows), 2)) @ rng.normal(0, 1, 2) / np.sqrt(2)
+        mixing, hidden = rng.normal(0, 1, (len(rows), 2)), rng.normal(0, 1, 2)
+        factors = mixing @ apart.get(group, hidden) / np.sqrt(2)
         own[rows] = np.sqrt(0.5) * own[rows] + np.sqrt(0.5) * factors
     own *= np.sqrt(len(own)) / np.linalg.norm(own)
     outlines = [row for row, name in enumerate(names) if name.removeprefix("head/head-") in _OUTLINES]
@@ -264,14 +303,16 @@ def _hairline(feminine: float, age: float, rng: np.random.Generator) -> float:
     return float(rng.normal(-0.02, 0.05) + receding)
 
 
-def _brows(feminine: float, age: float, rng: np.random.Generator) -> Brows:
+def _brows(feminine: float, age: float, traits: Floats, rng: np.random.Generator) -> Brows:
     male = 1 - feminine
+    # Even in 0–1, for ranges.
+    share = {name: 0.5 + 0.5 * float(value) / np.sqrt(3) for name, value in zip(TRAITS, traits, strict=True)}
     return Brows(
-        thickness=float(rng.uniform(0.026, 0.05) * (0.8 + 0.45 * male)),
-        height=float(rng.normal(0.0, 0.022) - 0.012 * male),
-        arch=float(rng.uniform(0.015, 0.075) * (1.1 - 0.35 * male)),
-        slope=float(rng.normal(-0.012, 0.022)),
-        inner=float(rng.uniform(0.06, 0.15) if rng.random() > 0.05 else 0.03),
-        outer=float(rng.uniform(0.48, 0.6)),
-        density=float(rng.uniform(0.45, 1.0) * (1 - 0.3 * np.clip((age - 60) / 30, 0, 1))),
+        thickness=float((0.022 + 0.034 * share["brow thickness"]) * (0.8 + 0.45 * male)),
+        height=float(0.07 * (share["brow height"] - 0.5) - 0.012 * male),
+        arch=float(0.09 * share["brow arch"] * (1.1 - 0.35 * male)),
+        slope=float(0.075 * (share["brow slope"] - 0.5) - 0.016),
+        inner=float(rng.uniform(0.06, 0.16)),
+        outer=float(rng.uniform(0.44, 0.63)),
+        density=float((0.42 + 0.66 * share["brow density"]) * (1 - 0.3 * np.clip((age - 60) / 30, 0, 1))),
     )

@@ -7,18 +7,19 @@ from typing import Final
 
 import numpy as np
 
-from fdf.synth import hair, wear
+from fdf.synth import clothes, facial, hair, wear
 from fdf.synth.expression import morph_weights
 from fdf.synth.eyes import Ball, eye_parts, eyeballs, mouth_parts
-from fdf.synth.geometry import Floats, Ints, axis_rotation, normals, rotation_vector, smoothstep, triangles, turn
+from fdf.synth.geometry import Floats, Ints, axis_rotation, normals, rotation_vector, smoothstep, triangles, turn, unit
 from fdf.synth.head import ACROMION, EAR, NECK, NOSE_TIP, Surface, load_head, surface
 from fdf.synth.identity import Identity
-from fdf.synth.piece import Part, Piece, Strands, one_color, ribbons
+from fdf.synth.locks import bands, mass_normal
+from fdf.synth.piece import Part, Piece, one_color
 from fdf.synth.shot import Shot
 from fdf.synth.skin import Skin, paint
 
 _FACE_CENTRE: Final = np.array([0.0, 7.1, 1.2])
-_FINE_FROM: Final = 72.0
+_FINE_FROM: Final = 84.0
 """Faces of so many pixels and more get two subdivisions, smaller ones one."""
 
 
@@ -64,7 +65,7 @@ class _Poser:
 
     def __init__(self, shot: Shot, placement: Placement) -> None:
         frame = placement.frame
-        body = axis_rotation(1, shot.body * shot.yaw)
+        body = axis_rotation(2, shot.lean) @ axis_rotation(1, shot.body * shot.yaw + shot.turn)
         head = shot.rotation
         self._neck = rotation_vector(body.T @ head)
         self._body = frame @ body
@@ -94,18 +95,17 @@ def pose_person(person: Identity, shot: Shot, placement: Placement, face_pixels:
     skin = paint(person, skin_surface)
     points = np.asarray(skin_surface.matrix @ base)
     outward = normals(points, skin_surface.quads)
-    under = smoothstep(0.02, -0.05, wear.neckline(person, shot, skin_surface.rest))  # clothes never let skin through
+    under = smoothstep(0.02, -0.05, clothes.neckline(person, shot, skin_surface.rest))  # clothes never let skin through
     points = points + outward * (skin.relief - 0.07 * under)[:, None]
-    points = wear.lower_arms(points, skin_surface.rest)
+    points = clothes.lower_arms(points, skin_surface.rest)
     pose = _Poser(shot, placement)
     balls = eyeballs(base)
 
     parts = _worn(person, shot, skin_surface, points, outward, base, balls)
-    strands = _strands(person, shot, skin, points, outward, skin_surface, face_pixels)
+    hairs, under = _hair(person, shot, skin, points, outward, skin_surface, face_pixels)
     pieces = [_skin_piece(person, shot, skin, skin_surface, points, pose)]
-    pieces += [_piece(part, pose) for part in parts]
-    middle = pose(_FACE_CENTRE[None] - [0, 0, 0.9], np.ones(1))[0]
-    pieces += [_hair_piece(one, pose, middle) for one in strands]
+    pieces += [_piece(part, pose) for part in [*parts, *under]]
+    pieces += [_hair_piece(one, pose) for one in hairs]
     rows = _face_rows(skin_surface)
     return Posed(
         pieces=pieces,
@@ -130,9 +130,9 @@ def _worn(
     torso = surface("torso", 1)
     body = np.asarray(torso.matrix @ base)
     parts = [*eye_parts(person, balls, shot.gaze), *mouth_parts(person, base), *_lashes(person, base)]
-    parts += wear.clothes(person, shot, torso, body, _share(torso.rest))
+    parts += clothes.clothes(person, shot, torso, body, _share(torso.rest))
     if shot.scarf:
-        parts.append(wear.scarf(person, shot))
+        parts.append(clothes.scarf(person, shot))
     if shot.hat != "none":
         parts += wear.hat(person, shot, skin, points, outward)
     head = load_head()
@@ -149,36 +149,29 @@ def _worn(
     return parts
 
 
-def _strands(
+def _hair(
     person: Identity, shot: Shot, skin: Skin, points: Floats, outward: Floats, part: Surface, face_pixels: float
-) -> list[Strands]:
-    count = int(np.clip(60 * face_pixels, 700, 13_000))
-    fine = int(np.clip(6 * face_pixels, 90, 900))
-    return [
-        *hair.head_hair(person, skin, points, outward, part, count, shot.hat),
-        *hair.kept(
-            [
-                hair.brow_hair(person, points, outward, part, fine),
-                hair.beard_hair(person, skin, points, outward, part, int(0.7 * count)),
-            ]
-        ),
-    ]
+) -> tuple[list[hair.Hairs], list[Part]]:
+    found, under = hair.head_hair(person, skin, points, outward, part, face_pixels, shot.hat)
+    brows = facial.brow_hair(person, skin, points, outward, part, face_pixels)
+    beard = facial.beard_hair(person, skin, points, outward, part, face_pixels)
+    return [*found, *(one for one in (brows, beard) if one is not None)], [under] if under is not None else []
 
 
 def _lashes(person: Identity, base: Floats) -> list[Part]:
-    """The mesh's lashes as they are, thinned to narrow bands: every second quad."""
+    """The mesh's lashes; of those who wear no make-up every second quad only."""
     found = []
     for side in ("left", "right"):
         part = surface(f"lash_{side}", 1)
         points = np.asarray(part.matrix @ base)
-        quads = part.quads[:: 2 if person.makeup > 0.3 or person.feminine > 0.5 else 4]
+        quads = part.quads[:: 1 if person.makeup > 0.3 or person.feminine > 0.5 else 2]
         found.append(Part("matte", points, quads, one_color((0.02, 0.015, 0.012), len(points)), np.ones(len(points))))
     return found
 
 
 def _skin_piece(person: Identity, shot: Shot, skin: Skin, part: Surface, points: Floats, pose: _Poser) -> Piece:
     placed = pose(points, _share(part.rest))
-    clothed = (wear.neckline(person, shot, part.rest) < -0.12) & (part.rest[:, 1] < 6.2)
+    clothed = (clothes.neckline(person, shot, part.rest) < -0.12) & (part.rest[:, 1] < 6.2)
     bare = part.quads[~clothed[part.quads].all(axis=1)]
     return Piece("skin", placed, triangles(bare), skin.colors, normals(placed, part.quads), skin.roughness)
 
@@ -189,11 +182,13 @@ def _piece(part: Part, pose: _Poser) -> Piece:
     return Piece(part.material, placed, triangles(part.quads), part.colors, smooth, part.roughness)
 
 
-def _hair_piece(strands: Strands, pose: _Poser, middle: Floats) -> Piece:
-    flat = strands.paths.reshape(-1, 3)
-    share = np.ones(len(flat)) if strands.follow else np.asarray(smoothstep(5.0, 6.2, flat[:, 1]))
-    placed = pose(flat, share).reshape(strands.paths.shape)
-    return ribbons(placed, strands.radius, strands.colors, middle)
+def _hair_piece(hairs: hair.Hairs, pose: _Poser) -> Piece:
+    flat = hairs.paths.reshape(-1, 3)
+    share = np.ones(len(flat)) if hairs.follow else np.asarray(smoothstep(5.0, 6.2, flat[:, 1]))
+    placed = pose(flat, share)
+    outward = unit(pose(flat + 0.05 * mass_normal(flat), share) - placed)
+    shape = hairs.paths.shape
+    return bands(placed.reshape(shape), outward.reshape(shape), hairs.radius, hairs.colors, facing=hairs.facing)
 
 
 def _ear(side: str) -> int:
@@ -207,7 +202,7 @@ def _keypoints(base: Floats, balls: dict[str, Ball], pose: _Poser) -> Floats:
     rows = [base[head.nearest(NOSE_TIP)], front["left"], front["right"], base[_ear("left")], base[_ear("right")]]
     placed = pose(np.array(rows), np.ones(5))
     tips = [head.nearest((sign * ACROMION[0], *ACROMION[1:]), "torso") for sign in (1, -1)]
-    shoulders = pose(wear.lower_arms(base[tips], head.vertices[tips]), _share(head.vertices[tips]))
+    shoulders = pose(clothes.lower_arms(base[tips], head.vertices[tips]), _share(head.vertices[tips]))
     return np.concatenate([placed, shoulders])
 
 

@@ -68,9 +68,9 @@ class WearConfig(Config):
     hat_share: float = _share(0.10, "Cap, beanie, brimmed hat.")
     headscarf_share: float = _share(0.03, "Headscarf round the face.")
     scarf_share: float = _share(0.05, "Scarf round the neck, over the chin at times.")
-    mask_share: float = _share(0.03, "Medical mask.")
+    mask_share: float = _share(0.02, "Medical mask.")
     sunglasses_share: float = _share(0.03, "Dark glasses.")
-    object_share: float = _share(0.07, "A hand, cup, phone or microphone before the face.")
+    object_share: float = _share(0.04, "A hand, cup, phone or microphone before the face.")
 
 
 class CameraConfig(Config):

@@ -10,12 +10,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fdf.synth.backdrop import make_backdrop
 from fdf.synth.camera import Look, Metered, develop, make_look
 from fdf.synth.geometry import stream
 from fdf.synth.head import FACE_SPAN
 from fdf.synth.identity import Identity, make_identity
-from fdf.synth.light import Light, make_backdrop, make_light
+from fdf.synth.light import Light, make_light
 from fdf.synth.person import Placement, Posed, pose_person
+from fdf.synth.piece import Piece
 from fdf.synth.recipe import Scene, SynthRecipe
 from fdf.synth.render import Lens, Tracer
 from fdf.synth.shot import Shot, make_shot
@@ -106,7 +108,7 @@ def make_photo(plan: Plan, recipe: SynthRecipe) -> Photo:
         posed = pose_person(person, shot, place, spot.height)
         faces.append(_Face(person, shot, place, posed, face_box(lens.project(posed.outline))))
     faces.sort(key=lambda face: face.box[1] - face.box[3])
-    tracer = Tracer([piece for face in faces for piece in face.posed.pieces], light, lens)
+    tracer = Tracer([piece for face in faces for piece in face.posed.pieces if _in_view(piece, lens)], light, lens)
     layers = tracer.trace(recipe.camera.samples or _samples(plan.size), int(rng.integers(1 << 30)))
     look = make_look(recipe.camera, light, plan.size, rng)
     backdrop = make_backdrop(light, lens.width, lens.height, rng)
@@ -116,6 +118,15 @@ def make_photo(plan: Plan, recipe: SynthRecipe) -> Photo:
     shown = _Shown(lens, light, look, focal_mm, plan.scene)
     rows = [{"face": number, **_truth(face, tracer, shown)} for number, face in enumerate(faces)]
     return Photo(pixels, encode(pixels, look.quality), rows)
+
+
+def _in_view(piece: Piece, lens: Lens) -> bool:
+    """Whether any of a mesh may lie in the picture; what doesn't (legs in a portrait) hides nothing in it."""
+    if (piece.points[:, 2] > -0.5).any():
+        return True
+    pixels = lens.project(piece.points)
+    size = np.array([lens.width, lens.height])
+    return bool((pixels.max(axis=0) > 0).all() and (pixels.min(axis=0) < size).all())
 
 
 def encode(pixels: npt.NDArray[np.uint8], quality: int) -> bytes:
@@ -158,40 +169,52 @@ def _compose(plan: Plan, recipe: SynthRecipe, rng: np.random.Generator) -> tuple
 
 def _crowd(plan: Plan, lens: Lens, rng: np.random.Generator) -> list[_Spot]:
     """Several faces: the nearer the larger and lower, none much over another."""
-    count, short = len(plan.cast), min(lens.width, lens.height)
     if plan.scene == "group":
-        largest = min(0.3 * short, lens.width / (1.9 * count))
-        heights = largest * np.exp(rng.uniform(np.log(0.6), 0, count))
-    else:
-        heights = np.exp(rng.uniform(np.log(_SMALLEST), np.log(max(0.2 * short, _SMALLEST * 1.5)), count))
+        return _group(plan, lens, rng)
+    count, short = len(plan.cast), min(lens.width, lens.height)
+    heights = np.exp(rng.uniform(np.log(_SMALLEST), np.log(max(0.24 * short, _SMALLEST * 1.5)), count))
     order = np.argsort(-heights)
     spots: dict[int, _Spot] = {}
     placed: list[_Spot] = []
     for row in order:
         tall = float(heights[row])
-        spot = _try(plan, lens, tall, short, rng)
+        spot = _try(lens, tall, short, rng)
         for attempt in range(200):
             if not any(_covers(spot, other) for other in placed):
                 break
-            spot = _try(plan, lens, max(_SMALLEST, tall * 0.995**attempt), short, rng)
+            spot = _try(lens, max(_SMALLEST, tall * 0.995**attempt), short, rng)
         spots[int(row)] = spot
         placed.append(spot)
     return [spots[row] for row in range(count)]
 
 
+def _group(plan: Plan, lens: Lens, rng: np.random.Generator) -> list[_Spot]:
+    """People shoulder to shoulder, seen down to the waist; every second one stands a step back."""
+    count = len(plan.cast)
+    tall = min(0.36 * lens.height, lens.width / (1.25 * count)) * rng.uniform(0.8, 1.0)
+    apart = min(tall * rng.uniform(1.05, 1.35), lens.width / count)
+    left = lens.width / 2 - apart * (count - 1) / 2 + rng.uniform(-0.3, 0.3) * max(0.0, lens.width - apart * count)
+    eye_level, first = lens.height * rng.uniform(0.32, 0.44), int(rng.integers(2))
+    spots = []
+    for row in range(count):
+        back = (row + first) % 2
+        height = tall * (0.8 if back else 1.0) * rng.uniform(0.94, 1.04)
+        y = eye_level + tall * rng.normal(0, 0.16) - 0.12 * tall * back
+        x = np.clip(left + apart * (row + rng.normal(0, 0.06)), 0.5 * tall, lens.width - 0.5 * tall)
+        spots.append(_Spot(float(x), float(np.clip(y, 0.75 * height, lens.height - height)), float(height)))
+    return spots
+
+
 def _covers(one: _Spot, other: _Spot) -> bool:
     """Whether two heads would stand before each other."""
     reach = one.height + other.height
-    return abs(one.x - other.x) < 0.56 * reach and abs(one.y - other.y) < 0.75 * reach
+    return abs(one.x - other.x) < 0.46 * reach and abs(one.y - other.y) < 0.62 * reach
 
 
-def _try(plan: Plan, lens: Lens, tall: float, short: int, rng: np.random.Generator) -> _Spot:
+def _try(lens: Lens, tall: float, short: int, rng: np.random.Generator) -> _Spot:
     x = rng.uniform(0.6 * tall, lens.width - 0.6 * tall)
-    if plan.scene == "group":
-        y = lens.height * rng.uniform(0.3, 0.52)
-    else:
-        depth = np.log(tall / _SMALLEST) / np.log(max(0.2 * short / _SMALLEST, 1.5))
-        y = lens.height * np.clip(0.14 + 0.5 * depth + rng.normal(0, 0.06), 0.08, 0.75)
+    depth = np.log(tall / _SMALLEST) / np.log(max(0.24 * short / _SMALLEST, 1.5))
+    y = lens.height * np.clip(0.16 + 0.5 * depth + rng.normal(0, 0.06), 0.08, 0.8)
     return _Spot(float(x), float(y), tall)
 
 

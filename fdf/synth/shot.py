@@ -20,6 +20,8 @@ class Shot:
     Attributes:
         yaw: degrees between the head and the line of sight to the camera, like pitch and roll; signs of `fdf.schema.FACES`.
         body: share of the yaw that the shoulders take.
+        turn: further turn of the shoulders, degrees to the subject's left; lean: of the body to its own right.
+        arms: `hanging`, `folded` hands before the belly, `crossed`.
         gaze: of the eyes within the head, degrees to the subject's left and up.
         hat: `none`, `cap`, `beanie`, `brim`, `headscarf`.
         glasses: `none`, `clear`, `dark`.
@@ -31,6 +33,9 @@ class Shot:
     pitch: float
     roll: float
     body: float
+    turn: float
+    lean: float
+    arms: str
     gaze: tuple[float, float]
     expression: str
     units: Mapping[str, float]
@@ -56,12 +61,19 @@ def make_shot(person: Identity, number: int, recipe: SynthRecipe) -> Shot:
     name, units = draw_expression(rng)
     sideways, up = rng.normal(0, recipe.pose.gaze_sigma, 2) * [1, 0.5]
     wear = _wear(person, recipe.wear, rng)
+    body = float(max(rng.uniform(0.2, 0.8), 1 - 50 / max(abs(yaw), 1)))
+    stance = stream(person.seed, "stance", person.number, number)
+    neck = yaw * (1 - body)  # the neck turns no further than 50 degrees
+    turn = float(np.clip(stance.normal(0, 16), neck - 50, neck + 50))
     return Shot(
         number=number,
         yaw=yaw,
         pitch=pitch,
         roll=roll,
-        body=float(max(rng.uniform(0.2, 0.8), 1 - 50 / max(abs(yaw), 1))),
+        body=body,
+        turn=turn,
+        lean=float(stance.normal(0, 2.5)),
+        arms=str(stance.choice(["hanging", "folded", "crossed"], p=[0.62, 0.2, 0.18])),
         gaze=(float(np.clip(sideways - 0.15 * yaw, -24, 24)), float(np.clip(up, -14, 14))),
         expression=name,
         units=units,

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from fdf.synth.complexion import folded, lumps, shade
 from fdf.synth.geometry import Floats, bump, linear, smoothstep
 from fdf.synth.head import Surface, load_head
 from fdf.synth.identity import Brows, Identity
@@ -78,11 +79,13 @@ def paint(person: Identity, surface: Surface) -> Skin:
     scalp, beard = hair_mask(person, surface, ears, rng), beard_mask(person, surface, lips, rng)
     colors = _painted_hair(person, surface, colors, scalp, beard, rng)
     depth = _wrinkles(person, surface, rng)
+    colors *= shade(person, surface, smoothstep(0.2, 0.8, mask["eyelids"]))
     colors *= (1 - 0.28 * depth)[:, None] * np.array([1.05, 0.98, 0.97])
     rough = 0.5 - 0.14 * lips + 0.03 * surface.clouds(rng, 0.12) + 0.05 * scalp
     rough -= 0.07 * bump(rest, (0, 7.1, 1.5), (0.13, 0.4, 0.4)) + 0.06 * bump(rest, (0, 7.8, 1.4), (0.4, 0.2, 0.3))
     pores = (0.0004 * surface.grain(rng, 1) + 0.00012 * surface.grain(rng)) * (1 - mouth) * (rest[:, 1] > 5.6)
     relief = pores * (1 + 0.8 * np.clip((person.age - 45) / 40, 0, 1)) - 0.012 * depth
+    relief = relief + lumps(person, surface) * (1 - mouth) * (1 - ears)
     return Skin(np.clip(colors, 0.004, 0.92), np.clip(rough, 0.25, 0.75), relief, scalp, beard)
 
 
@@ -91,11 +94,9 @@ def _blood_and_freckles(
 ) -> Floats:
     """Base colour with redness where blood shows, dark rings, freckles, moles, age spots."""
     rest = surface.rest
-    folded = np.abs(rest) * [1, 0, 0] + rest * [0, 1, 1]
+    half = folded(rest)
     dark = (person.monk - 1) / 9
-    red = 0.9 * bump(folded, (0.42, 6.98, 1.2), (0.2, 0.17, 0.35)) + 0.8 * bump(
-        rest, (0, 6.95, 1.62), (0.14, 0.14, 0.2)
-    )
+    red = 0.9 * bump(half, (0.42, 6.98, 1.2), (0.2, 0.17, 0.35)) + 0.8 * bump(rest, (0, 6.95, 1.62), (0.14, 0.14, 0.2))
     red += (
         0.6 * ears
         + 0.4 * bump(rest, (0, 6.3, 1.45), (0.25, 0.12, 0.2))
@@ -103,14 +104,14 @@ def _blood_and_freckles(
     )
     red *= rng.uniform(0.3, 1.4) * (1 - 0.55 * dark)
     colors = base * (1 + red[:, None] * np.array([0.06, -0.17, -0.15]))
-    rings = bump(folded, (0.30, 7.13, 1.4), (0.14, 0.05, 0.2)) * rng.uniform(0.2, 1.2)
+    rings = bump(half, (0.30, 7.13, 1.4), (0.14, 0.05, 0.2)) * rng.uniform(0.2, 1.2)
     colors *= 1 - 0.25 * rings[:, None] * np.array([0.8, 1, 0.85])
     mottled = 0.026 * surface.clouds(rng, 0.4) + 0.016 * surface.clouds(rng, 0.16)
     mottled += 0.013 * surface.grain(rng, 1) + 0.005 * surface.grain(rng)
     colors *= 1 + mottled[:, None] * np.array([0.8, 1.1, 1.2])
     colors *= 1 + (0.02 * surface.clouds(rng, 0.25))[:, None] * np.array([0.3, -1, -1])
     if person.freckles > 0:
-        where = smoothstep(0.8, 1.7, surface.grain(rng, 1)) * bump(folded, (0.25, 7.08, 1.4), (0.35, 0.25, 0.5))
+        where = smoothstep(0.8, 1.7, surface.grain(rng, 1)) * bump(half, (0.25, 7.08, 1.4), (0.35, 0.25, 0.5))
         colors *= 1 - np.clip(person.freckles, 0, 1) * 0.5 * where[:, None] * np.array([0.6, 1, 1.1])
     front = np.flatnonzero((rest[:, 2] > 0.7) & (rest[:, 1] > 6.2) & (rest[:, 1] < 7.9))
     for _ in range(person.moles):
@@ -132,19 +133,19 @@ def _lids_and_lips(
     rng: np.random.Generator,
 ) -> Floats:
     rest = surface.rest
-    folded = np.abs(rest) * [1, 0, 0] + rest * [0, 1, 1]
+    half = folded(rest)
     dark = (person.monk - 1) / 9
     lids = smoothstep(0.2, 0.8, mask["eyelids"])
     shadow = np.array([0.8, 1, 0.9]) if person.makeup < 0.7 else rng.uniform(0.5, 1.1, 3)
     colors = colors * (1 - (0.06 + 0.35 * person.makeup**2) * lids[:, None] * shadow)
     lip = base * (np.array([0.74, 0.44, 0.45]) if dark < 0.6 else np.array([0.82, 0.58, 0.58]))
-    lip = lip * (1 + 0.07 * person.lip_tint * np.array([0.5, -1, -0.7]))
+    lip = lip * np.exp(0.16 * person.trait("lip lightness")) * (1 + 0.07 * person.lip_tint * np.array([0.5, -1, -0.7]))
     if person.makeup > 0.5:
         stick = linear(np.array([rng.uniform(0.45, 0.75), rng.uniform(0.15, 0.38), rng.uniform(0.2, 0.4)]))
         lip = lip * 0.5 + 0.5 * stick * (0.35 + 0.65 * base.mean() / 0.5)
     lip_colors = lip * (1 + 0.05 * surface.grain(rng, 1))[:, None]
     colors = colors + 0.88 * lips[:, None] * (lip_colors - colors)
-    colors = colors * (1 - 0.75 * bump(folded, (0.10, 6.925, 1.50), (0.045, 0.035, 0.06)))[:, None]
+    colors = colors * (1 - 0.75 * bump(half, (0.10, 6.925, 1.50), (0.045, 0.035, 0.06)))[:, None]
     return np.asarray(colors + mouth[:, None] * (np.array([0.16, 0.035, 0.03]) - colors))
 
 
@@ -176,8 +177,7 @@ def beard_mask(person: Identity, surface: Surface, lips: Floats, rng: np.random.
     )
     grown *= 1 - np.clip(1.3 * lips, 0, 1)
     grown *= 1 - smoothstep(0.16, 0.05, np.abs(y - 6.93)) * smoothstep(0.42, 0.3, x)
-    folded = np.stack([x, y, z], axis=1)
-    grown *= 1 - np.clip(bump(folded, (0.40, 6.98, 1.25), (0.20, 0.17, 0.4)), 0, 0.5) * 1.96
+    grown *= 1 - np.clip(bump(folded(rest), (0.40, 6.98, 1.25), (0.20, 0.17, 0.4)), 0, 0.5) * 1.96
     grown *= np.clip(0.85 + 0.16 * surface.clouds(rng, 0.12), 0, 1.1)
     if person.beard == "moustache":
         grown *= smoothstep(6.66, 6.72, y) * smoothstep(0.42, 0.3, x)

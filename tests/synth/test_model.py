@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fdf.errors import DataError
-from fdf.synth import head
+from fdf.synth import head, identity
+from fdf.synth.complexion import lumps, shade
 from fdf.synth.geometry import axis_rotation, normals, rotation_vector, stream, turn
-from fdf.synth.identity import make_identity
+from fdf.synth.identity import TRAITS, make_identity
 from fdf.synth.recipe import PeopleConfig, SynthRecipe
 from fdf.synth.shot import make_shot
 from fdf.synth.skin import paint
@@ -112,6 +113,48 @@ def test_people_are_within_their_ranges_and_stay_who_they_are(seed, number):
     base = head.load_head().morph(person.shape)
     assert np.isfinite(base).all()
     assert np.abs(base - head.load_head().vertices).max() < 4
+
+
+def test_a_person_does_not_depend_on_who_else_is_asked_for():
+    alone = make_identity(3, 130, PeopleConfig())
+    identity._places.cache_clear()
+    for number in (500, 131, 0, 129):
+        make_identity(3, number, PeopleConfig())
+    again = make_identity(3, 130, PeopleConfig())
+    assert (alone.traits == again.traits).all()
+    assert alone.shape == again.shape
+    assert vars(alone.brows) == vars(again.brows)
+    other = make_identity(4, 130, PeopleConfig())
+    assert (alone.traits != other.traits).all()
+
+
+def test_traits_lie_further_apart_than_chance_has_them():
+    traits = np.array([make_identity(3, number, PeopleConfig()).traits for number in range(60)])
+    assert traits.shape == (60, len(TRAITS))
+    assert np.abs(traits).max() <= np.sqrt(3)
+    assert np.abs(traits.mean(axis=0)).max() < 0.6
+    chance = np.random.default_rng(0).uniform(-np.sqrt(3), np.sqrt(3), traits.shape)
+    nearest = []
+    for values in (traits, chance):
+        apart = np.linalg.norm(values[:, None] - values[None], axis=2) + np.eye(60) * 100
+        nearest.append(apart.min(axis=1).mean())
+    assert nearest[0] > 1.02 * nearest[1]
+
+
+def test_relief_of_ones_own_spares_what_the_truth_is_measured_at():
+    part = head.surface("skin", 1)
+    tip = int(np.linalg.norm(part.rest - head.NOSE_TIP, axis=1).argmin())
+    front = part.rest[:, 2] > 1
+    for number in range(4):
+        person = make_identity(0, number, PeopleConfig())
+        height = lumps(person, part)
+        assert abs(height[tip]) < 0.01
+        assert 0.002 < height[front].std() < 0.04
+        assert np.abs(height).max() < 0.12
+        factors = shade(person, part, np.zeros(len(part.rest)))
+        assert 0.3 < factors.min() < 0.95
+        assert factors.max() < 1.6
+        assert (factors == shade(make_identity(0, number, PeopleConfig()), part, np.zeros(len(part.rest)))).all()
 
 
 def test_skin_follows_the_monk_scale():

@@ -1,0 +1,184 @@
+"""What a run eats, and what that makes of its weights: whose photos, under which licences, looked at when.
+
+Written before the first step, so that nothing is ever eaten that isn't listed: `lineage.json` for people, `faces.parquet` with
+every face and the picture of the run at which it is first drawn.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fdf.consent.licenses import RIGHTS, combined_rights
+from fdf.errors import DataError, UsageError
+from fdf.gan.config import DataConfig
+from fdf.gan.data import Faces, first_order
+from fdf.store.files import atomic_file, disk_errors
+
+ALLOWING: Final = frozenset({"allowed_by_licence"})
+"""Consent decisions that allow a face to be learnt from. What isn't listed refuses."""
+FACES_FILE: Final = "faces.parquet"
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What a run eats.
+
+    Attributes:
+        index_sha256: of the index of the shards; `shards`: path, SHA-256, rights class and number of samples of each.
+        faces, photos, owners: how many.
+        synthetic_faces: rendered people, whose photos lie under a host in `.invalid` (RFC 2606), which never existed.
+        sources, licenses, rights_classes, decisions, policies: value → faces.
+        consent_dates: the first and the last day on which signals against use were looked for.
+        weights_rights_class: the strictest reading: what the weights ask of their users if they count as made from all of it.
+        conflict: why no single licence satisfies all of it; empty if one does.
+        forced: what spoke against training on it, and was overruled with --force.
+    """
+
+    index_sha256: str
+    shards: tuple[dict[str, Any], ...]
+    resolution: int
+    faces: int
+    photos: int
+    owners: int
+    synthetic_faces: int
+    sources: dict[str, int]
+    licenses: dict[str, int]
+    rights_classes: dict[str, int]
+    decisions: dict[str, int]
+    policies: dict[str, int]
+    consent_dates: tuple[str, str]
+    weights_rights_class: str
+    conflict: str
+    forced: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"format": "fdf-lineage-1", **asdict(self)}
+
+
+def today() -> date:
+    """The day by the clock; SOURCE_DATE_EPOCH fixes it (reproducible-builds.org)."""
+    fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return datetime.fromtimestamp(int(fixed), UTC).date() if fixed.isdigit() else datetime.now(UTC).date()
+
+
+def objections(faces: Faces, config: DataConfig, day: date) -> Iterator[str]:
+    """Why these faces should not be learnt from; nothing if all is well."""
+    if faces.altered:
+        yield f"{len(faces.altered)} shards are not the ones that the index names, first {faces.altered[0]}"
+    refused = {name: count for name, count in _counts(faces, "consent_decision").items() if name not in ALLOWING}
+    if refused:
+        what = ", ".join(f"{count} × {name}" for name, count in refused.items())
+        yield f"{sum(refused.values())} faces have no consent decision that allows it ({what})"
+    oldest = (day - timedelta(days=config.max_consent_age_days)).isoformat()
+    dates = pc.cast(faces.table["consent_date"], pa.string())
+    stale = pc.and_(pc.less(dates, oldest), pc.invert(_synthetic(faces)))
+    number = pc.sum(stale).as_py() or 0
+    if number:
+        first = pc.min(dates.filter(stale)).as_py()
+        yield f"signals of {number} faces were looked at before {oldest}, the earliest on {first}: they may have changed"
+
+
+def refuse(found: Collection[str], *, force: bool) -> None:
+    """Stop at objections, unless forced.
+
+    Raises:
+        DataError: there are some.
+    """
+    if found and not force:
+        raise DataError(
+            "These shards should not be trained on",
+            expected="signals that are fresh and allow it, and shards as the index names them",
+            got="; ".join(found),
+            action="Build again (`fdf build` looks at all signals), or overrule it with --force: the model's card will say so",
+        )
+
+
+def lineage(faces: Faces, forced: Collection[str] = ()) -> Lineage:
+    """Count what there is."""
+    dates = pc.min_max(pc.cast(faces.table["consent_date"], pa.string())).as_py()
+    rights = _counts(faces, "rights_class")
+    combined = combined_rights(rights)
+    parts = {part for name in rights for part in name.split("-")}
+    strictest = "-".join(part for part in ("by", "nc", "sa") if part in parts) or "pd"
+    worst = max(rights, key=RIGHTS.index)
+    return Lineage(
+        index_sha256=faces.digest,
+        shards=tuple(
+            {"path": e.path, "sha256": e.sha256, "rights_class": e.rights_class, "split": e.split, "samples": e.samples}
+            for e in faces.entries
+        ),
+        resolution=faces.resolution,
+        faces=len(faces),
+        photos=faces.table.group_by(["source", "photo_id"]).aggregate([]).num_rows,
+        # A photo whose owner isn't known stands for an owner of its own.
+        owners=pc.count_distinct(pc.coalesce(faces.table["owner_nsid"], faces.table["photo_id"])).as_py(),
+        synthetic_faces=pc.sum(_synthetic(faces)).as_py() or 0,
+        sources=_counts(faces, "source"),
+        licenses=_counts(faces, "license_id"),
+        rights_classes=rights,
+        decisions=_counts(faces, "consent_decision"),
+        policies=_counts(faces, "consent_policy"),
+        consent_dates=(str(dates["min"]), str(dates["max"])),
+        weights_rights_class=worst if worst in ("nd", "none") else strictest,
+        conflict=combined.conflict,
+        forced=tuple(forced),
+    )
+
+
+def write_faces(faces: Faces, seed: int, path: Path) -> None:
+    """Write which faces a run may draw, and when it first does: a checkpoint has eaten those below its number of pictures."""
+    first = np.empty(len(faces), np.int64)
+    first[first_order(len(faces), seed)] = np.arange(len(faces))
+    shard = pa.DictionaryArray.from_arrays(pa.array(faces.shard), pa.array([entry.path for entry in faces.entries]))
+    columns = faces.table.select(["photo_id", "face_id", "owner_nsid", "source", "license_id", "rights_class"])
+    table = columns.append_column("shard", shard).append_column("first_picture", pa.array(first))
+    with atomic_file(path) as file, disk_errors(path):
+        pq.write_table(table.sort_by([("photo_id", "ascending"), ("face_id", "ascending")]), file, compression="zstd")
+
+
+def runs_that_ate(runs: Path, photo_ids: Collection[str]) -> dict[str, list[str]]:
+    """Which runs below a folder have a checkpoint that has seen one of these photos: name of the run → its photos.
+
+    Raises:
+        UsageError: there is no run.
+    """
+    from fdf.gan.run import Run
+
+    folders = sorted(path.parent for path in runs.rglob(FACES_FILE))
+    if not folders:
+        raise UsageError(f"There is no run below {runs}", expected="a folder that `fdf train --out` wrote")
+    wanted = pa.array(sorted(photo_ids), pa.string())
+    eaten = {}
+    for folder in folders:
+        seen = max((pictures for pictures, _ in Run(folder).checkpoints()), default=0)
+        table = pq.read_table(folder / FACES_FILE, columns=["photo_id", "first_picture"])
+        hit = table.filter(pc.and_(pc.is_in(table["photo_id"], wanted), pc.less(table["first_picture"], seen)))
+        if hit.num_rows:
+            eaten[folder.name] = sorted(set(hit["photo_id"].to_pylist()))
+    return eaten
+
+
+def _counts(faces: Faces, column: str) -> dict[str, int]:
+    rows = pc.value_counts(faces.table[column].combine_chunks().cast(pa.string())).to_pylist()
+    return {
+        str(row["values"]): row["counts"] for row in sorted(rows, key=lambda row: (-row["counts"], str(row["values"])))
+    }
+
+
+def _synthetic(faces: Faces) -> pa.Array:
+    hosts = [
+        (urlsplit(url or "").hostname or "").endswith(".invalid") for url in faces.table["download_url"].to_pylist()
+    ]
+    return pa.array(hosts, pa.bool_())

@@ -1,0 +1,306 @@
+"""A run from its first look at the shards to its last checkpoint: what is refused, written and measured on the way."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import torch
+
+from fdf.errors import DataError, FdfError, UsageError
+from fdf.gan.card import write_card
+from fdf.gan.config import TrainRecipe, differences, load_train_recipe
+from fdf.gan.data import Deck, Faces, Positions, find_faces, loader
+from fdf.gan.lineage import FACES_FILE, lineage, objections, refuse, today, write_faces
+from fdf.gan.machine import Place, Stop, place
+from fdf.gan.networks import Architecture, architecture
+from fdf.gan.run import Log, Run
+from fdf.gan.samples import Samples
+from fdf.gan.training import MEASURED, Part, Trainer
+from fdf.store.files import write_bytes
+
+_ASK_EVERY: Final = 8  # steps between questions to the other processes whether one was told to stop
+
+Report = Callable[[Mapping[str, Any]], None]
+"""Hears each line of metrics."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        shards: a build; may be left out with `resume`.
+        recipe: all settings. With `resume` they may differ from the ones before, but not in networks, faces or seed.
+        runs: where the run's numbered folder goes.
+        resume: a run to go on with, from its latest checkpoint.
+        device: auto, cpu or cuda.
+        workers: processes that decode; None: as the device needs.
+        force: train in spite of stale, refusing or altered shards; the card will say so.
+        arch: other networks than the recipe's.
+    """
+
+    shards: Path | None
+    recipe: TrainRecipe
+    runs: Path = Path("runs")
+    resume: Path | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    workers: int | None = None
+    force: bool = False
+    arch: Architecture | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended: `finished` is False if it was told to stop. Rates are those of this start."""
+
+    run: Path
+    pictures: int
+    finished: bool
+    seconds: float
+    pictures_per_second: float
+    data_wait_share: float
+
+
+def train(request: Request, report: Report = lambda _: None) -> Result | None:
+    """Train a generator on the shards of a build, or go on with a run.
+
+    Returns:
+        How it ended; None in all processes but the first.
+
+    Raises:
+        UsageError, DataError, MachineError, ModelError: see the message. FdfError: the loss is no number any more.
+    """
+    run = Run.find(request.resume) if request.resume else None
+    recipe = request.recipe.resolved()
+    changes = _allowed_changes(run, recipe) if run else ()
+    shards = request.shards or (Path(run.read_json("run.json")["shards"]) if run else None)
+    if shards is None:
+        raise UsageError("No shards were given", expected="`fdf train SHARDS`: the folder of a build")
+    with place(request.device) as where:
+        _divides(recipe, where)
+        arch = request.arch or architecture(recipe.model.size, recipe.model.resolution)
+        workers = request.workers
+        if workers is None:  # next to a CPU's own training, decoding is nothing
+            workers = 4 if where.device.type == "cuda" else 0
+        data = recipe.data
+        faces = find_faces(
+            shards,
+            resolution=arch.resolution,
+            split=data.split,
+            rights=data.rights,
+            verify=not request.force,
+            workers=workers,
+        )
+        found = tuple(objections(faces, data, today()))
+        refuse(found, force=request.force)
+        trainer = Trainer(arch, recipe, where)
+        seconds = _go_on(run, trainer, faces, shards) if run else 0.0
+        if where.first:
+            run = _prepare(run, request.runs, shards, faces, trainer, (changes, found))
+        return _Loop(trainer, faces, run if where.first else None, seconds, report).go(workers, shards)
+
+
+def _allowed_changes(run: Run, recipe: TrainRecipe) -> tuple[str, ...]:
+    changes = tuple(differences(load_train_recipe(run.recipe), recipe))
+    fixed = [change for change in changes if change.startswith(("model.", "run.seed", "data.split", "data.rights"))]
+    if fixed:
+        raise UsageError(
+            f"{run.path} was begun with another architecture, other faces or another seed",
+            expected="only settings that a run may change on its way",
+            got="; ".join(fixed),
+            action="Start a new run without --resume",
+        )
+    return changes
+
+
+def _divides(recipe: TrainRecipe, where: Place) -> None:
+    share = where.world * recipe.run.accumulate
+    if recipe.run.batch % share:
+        raise UsageError(
+            f"A batch of {recipe.run.batch} can't be divided evenly",
+            expected=f"a multiple of {share}",
+            got=f"{where.world} processes × {recipe.run.accumulate} parts each",
+            action="Choose another --batch",
+        )
+
+
+def _go_on(run: Run, trainer: Trainer, faces: Faces, shards: Path) -> float:
+    """Load the latest checkpoint; returns the seconds that were trained before."""
+    meta = trainer.load(run.latest())
+    if meta["faces"] != faces.fingerprint:
+        raise DataError(
+            f"{shards} doesn't hold the faces that {run.path} was trained on",
+            expected=f"shards with the digests in {run.path / 'lineage.json'}",
+            action="Give the same build, or start a new run without --resume",
+        )
+    return float(meta["seconds"])
+
+
+def _prepare(
+    run: Run | None,
+    runs: Path,
+    shards: Path,
+    faces: Faces,
+    trainer: Trainer,
+    notes: tuple[Sequence[str], Sequence[str]],
+) -> Run:
+    """Write down what will be eaten, before the first bite. `notes`: settings that changed, objections overruled."""
+    changes, forced = notes
+    recipe, where = trainer.recipe, trainer.where
+    name = torch.cuda.get_device_name(where.device) if where.device.type == "cuda" else "cpu"
+    start = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "from_pictures": trainer.pictures, "device": name,
+        "processes": where.world, "bf16": trainer.bf16, "torch": str(torch.__version__), "changes": list(changes),
+        "forced": list(forced),
+    }  # fmt: skip
+    if run:
+        run.rewind(trainer.pictures)
+        body = run.read_json("run.json")
+        forced = [*dict.fromkeys([*(text for past in body["starts"] for text in past["forced"]), *forced])]
+        body["starts"].append(start)
+    else:
+        run = Run.new(runs, f"{trainer.arch.size}-{trainer.arch.resolution}")
+        networks = {"generator": trainer.generator, "discriminator": trainer.discriminator}
+        body = {
+            "format": "fdf-run-1",
+            "shards": str(shards.resolve()),
+            "architecture": trainer.arch.to_dict(),
+            "parameters": {key: sum(p.numel() for p in network.parameters()) for key, network in networks.items()},
+            "starts": [start],
+        }
+        write_faces(faces, recipe.run.seed, run.path / FACES_FILE)
+    run.write_json("lineage.json", lineage(faces, forced).to_dict())
+    run.write_json("run.json", body)
+    write_bytes(run.recipe, recipe.to_toml().encode())
+    return run
+
+
+class _Loop:
+    """Steps until the end, with all that is written on the way. Only the first process has a `run`."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        faces: Faces,
+        run: Run | None,
+        seconds: float,
+        report: Report,
+    ) -> None:
+        self.trainer, self.faces, self.run, self.report = trainer, faces, run, report
+        self._sums, self._steps = torch.zeros(len(MEASURED) + 1, device=trainer.where.device), 0
+        self._before, self._began, self._first = seconds, time.perf_counter(), trainer.pictures
+        self._waited = self._window_waited = 0.0
+        self._window = (self._began, trainer.pictures)
+        self._log: Log | None = None
+
+    def go(self, workers: int, shards: Path) -> Result | None:
+        """Train until the end or a signal."""
+        trainer, settings, where = self.trainer, self.trainer.recipe.run, self.trainer.where
+        positions = Positions(
+            trainer.pictures, settings.pictures, settings.batch, settings.accumulate, where.rank, where.world
+        )
+        deck = Deck(self.faces, trainer.recipe.data, settings.seed)
+        stream = iter(loader(deck, positions, workers=workers, pin=where.device.type == "cuda"))
+        samples = Samples.choose(shards, self.faces, trainer.recipe, trainer.arch) if self.run else None
+        self._log = Log(self.run, trainer.pictures) if self.run else None
+        try:
+            with Stop() as stop:
+                stopped = False
+                while trainer.pictures < settings.pictures and not stopped:
+                    past = trainer.pictures
+                    self._sums += trainer.step([self._next(stream) for _ in range(settings.accumulate)])
+                    self._steps += 1
+                    ask = where.world == 1 or trainer.steps % _ASK_EVERY == 0
+                    stopped = ask and where.any(stop.asked)
+                    last = stopped or trainer.pictures >= settings.pictures
+
+                    def due(every: int, past: int = past, last: bool = last) -> bool:
+                        return last or trainer.pictures // every > past // every
+
+                    save = due(settings.checkpoint_every)
+                    if save or due(settings.metrics_every):
+                        self._measure()
+                    if samples and self.run and self._log and due(settings.sample_every):
+                        grid = samples.draw(trainer.ema, self.run.path / "samples" / f"{trainer.pictures:09d}.png")
+                        self._log.picture("samples", grid, trainer.pictures)
+                    if save:
+                        self._save()
+        finally:
+            del stream  # ends the workers
+            if self._log:
+                self._log.close()
+        if not self.run:
+            return None
+        spent = time.perf_counter() - self._began
+        rate = (trainer.pictures - self._first) / spent
+        return Result(self.run.path, trainer.pictures, not stopped, spent, rate, self._waited / spent)
+
+    def _next(self, stream: Iterator[Any]) -> Part:
+        begun = time.perf_counter()
+        item = next(stream)
+        if isinstance(item, FdfError):
+            raise item
+        waited = time.perf_counter() - begun
+        self._waited, self._window_waited = self._waited + waited, self._window_waited + waited
+        device = self.trainer.where.device
+        picture, mask, keypoints = (item[key].to(device, non_blocking=True) for key in ("picture", "mask", "keypoints"))
+        return picture.float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last), mask, keypoints
+
+    def _measure(self) -> None:
+        """Average what was measured since the last time, check it, write it down."""
+        trainer, where = self.trainer, self.trainer.where
+        where.average([self._sums])
+        sums, parts = self._sums.tolist(), self._steps * trainer.recipe.run.accumulate
+        counts = (parts, parts, max(sums[-1], 1.0), max(sums[-1], 1.0))
+        means = {name: value / count for name, value, count in zip(MEASURED, sums, counts, strict=False)}
+        now = time.perf_counter()
+        spent, pictures = now - self._window[0], trainer.pictures - self._window[1]
+        line = {
+            "pictures": trainer.pictures,
+            "steps": trainer.steps,
+            **means,
+            **trainer.schedule(),
+            "pictures_per_second": round(pictures / spent, 3),
+            "data_wait_share": round(self._window_waited / spent, 5),
+            "seconds": round(self._before + now - self._began, 3),
+        }
+        if not sums[-1]:
+            del line["r1"], line["r2"]
+        self._sums.zero_()
+        self._steps, self._window, self._window_waited = 0, (now, trainer.pictures), 0.0
+        if not all(math.isfinite(value) for value in means.values()):
+            self._refuse("the loss is no number any more (" + ", ".join(f"{k} {v:.4g}" for k, v in means.items()) + ")")
+        if self._log:
+            self._log.write(line)
+            self.report({**line, "total": trainer.recipe.run.pictures})
+
+    def _save(self) -> None:
+        """Checkpoint and card; the other processes wait."""
+        trainer = self.trainer
+        if not trainer.healthy():
+            self._refuse("the weights are no numbers any more")
+        if self.run:
+            tensors, meta = trainer.state()
+            seconds = self._before + time.perf_counter() - self._began
+            meta |= {"seconds": round(seconds, 3), "faces": self.faces.fingerprint}
+            self.run.save(tensors, meta, keep=trainer.recipe.run.keep)
+            write_card(self.run, meta)
+        trainer.where.wait()
+
+    def _refuse(self, what: str) -> None:
+        recipe, run = self.trainer.recipe, self.run
+        kept = run.checkpoints() if run else []
+        where = f" The last good checkpoint, {kept[-1][1]}, is kept." if kept else ""
+        rate, gamma = recipe.optimizer.learning_rate, recipe.optimizer.gamma
+        raise FdfError(
+            f"Training stopped at {self.trainer.pictures:,} pictures: {what}.{where}",
+            action=f"Lower optimizer.learning_rate (now {rate[0]:g} to {rate[1]:g}) or raise optimizer.gamma "
+            f"(now {gamma[0]:g} to {gamma[1]:g})"
+            + (', or try run.precision = "fp32"' if self.trainer.bf16 else "")
+            + (f", and go on with `fdf train --resume {run.path} --recipe …`" if run and kept else " and start again"),
+        )

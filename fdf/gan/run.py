@@ -1,0 +1,246 @@
+"""The folder of a run. It explains itself: what was asked for, what was eaten, how it went, what came of it.
+
+RUNS/00001-tiny-64/recipe.toml        all settings; `fdf train --recipe` takes it
+                   run.json           where the shards were, machine, versions, every start of the run
+                   lineage.json       whose photos, licences, dates; faces.parquet: face by face
+                   metrics.jsonl      one line every so many pictures; tensorboard/ the same
+                   samples/…png       the same faces each time: original, hole, several z
+                   checkpoints/….safetensors   everything that going on needs; never a pickle
+                   card.md            the model card, written anew with each checkpoint
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from fdf.errors import DataError, MachineError, ModelError, UsageError
+from fdf.store.files import atomic_file, disk_errors, make_folder, remove_leftovers, write_bytes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fdf.gan.networks import Architecture, Generator
+
+FORMAT: Final = "fdf-checkpoint-1"
+_NUMBER: Final = re.compile(r"(\d{5,})-")
+_CHECKPOINT: Final = re.compile(r"(\d{9,})\.safetensors")
+
+
+class Run:
+    """One run's folder, there already."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def new(cls, runs: Path, name: str) -> Run:
+        """Make the next numbered folder below `runs`; two runs that begin at once get two numbers."""
+        make_folder(runs)
+        taken = [int(found[1]) for path in runs.iterdir() if (found := _NUMBER.match(path.name))]
+        number = max(taken, default=0) + 1
+        while True:
+            path = runs / f"{number:05d}-{name}"
+            with contextlib.suppress(FileExistsError), disk_errors(runs):
+                path.mkdir()
+                return cls(path)
+            number += 1
+
+    @classmethod
+    def find(cls, path: Path) -> Run:
+        """A run that is there; its temporary leftovers are removed by whoever goes on with it.
+
+        Raises:
+            UsageError: no run.
+        """
+        if not (path / "run.json").is_file():
+            raise UsageError(
+                f"{path} is no run", expected="a folder that `fdf train` wrote, such as runs/00001-tiny-64"
+            )
+        return cls(path)
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.path / "recipe.toml"
+
+    @property
+    def card(self) -> Path:
+        """The model card."""
+        return self.path / "card.md"
+
+    def write_json(self, name: str, body: Any) -> None:
+        """Write a JSON file of the run, atomically."""
+        write_bytes(self.path / name, (json.dumps(body, indent=1, ensure_ascii=False, default=str) + "\n").encode())
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read a JSON file of the run."""
+        path = self.path / name
+        try:
+            body: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} can't be read ({error})", expected="a file that `fdf train` wrote") from error
+        return body
+
+    def checkpoints(self) -> list[tuple[int, Path]]:
+        """Pictures seen and path of each checkpoint, the latest last."""
+        found = ((_CHECKPOINT.fullmatch(path.name), path) for path in self.path.glob("checkpoints/*.safetensors"))
+        return sorted((int(match[1]), path) for match, path in found if match)
+
+    def latest(self) -> Path:
+        """The latest checkpoint.
+
+        Raises:
+            UsageError: there is none yet.
+        """
+        every = self.checkpoints()
+        if not every:
+            raise UsageError(f"{self.path} has no checkpoint yet", action="Train again from the start: a new run")
+        return every[-1][1]
+
+    def save(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], *, keep: int) -> Path:
+        """Write a checkpoint, then let the oldest go.
+
+        Raises:
+            MachineError: the disk refuses; the checkpoints before are whole.
+        """
+        path = self.path / "checkpoints" / f"{meta['pictures']:09d}.safetensors"
+        before = self.checkpoints()
+        try:
+            write_checkpoint(path, tensors, meta)
+        except MachineError as error:
+            left = f"The last whole checkpoint has seen {before[-1][0]:,} pictures. " if before else ""
+            raise MachineError(
+                f"The checkpoint at {meta['pictures']:,} pictures was not written: {error.problem}",
+                action=f"{left}Free some space, then go on with `fdf train --resume {self.path}`"
+                if before
+                else "Free some space and start again",
+            ) from error
+        for _, old in self.checkpoints()[:-keep]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All lines of metrics so far."""
+        path = self.path / "metrics.jsonl"
+        if not path.is_file():
+            return []
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+
+    def rewind(self, pictures: int) -> None:
+        """Forget what was measured after a checkpoint, and what a killed process left half-written."""
+        remove_leftovers(self.path)
+        kept = [line for line in self.metrics() if line["pictures"] <= pictures]
+        write_bytes(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept).encode())
+
+
+class Log:
+    """Appends metrics to metrics.jsonl and, where tensorboard is installed, to its event files."""
+
+    def __init__(self, run: Run, pictures: int) -> None:
+        self._file = (run.path / "metrics.jsonl").open("a", encoding="utf-8")
+        self._board: Any = None
+        with contextlib.suppress(ImportError):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(run.path / "tensorboard"), purge_step=pictures or None)
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """One line."""
+        with disk_errors(Path(self._file.name)):
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+        if self._board is not None:
+            for name, value in line.items():
+                if isinstance(value, int | float):
+                    self._board.add_scalar(name, value, line["pictures"])
+
+    def picture(self, name: str, pixels: Any, pictures: int) -> None:
+        """A picture (H, W, 3) for tensorboard."""
+        if self._board is not None:
+            self._board.add_image(name, pixels, pictures, dataformats="HWC")
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Tensors and a JSON header as safetensors, atomically."""
+    from safetensors.torch import save
+
+    flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_file(path) as file:
+        file.write(save(flat, {"fdf": json.dumps({"format": FORMAT, **meta}, sort_keys=True)}))
+
+
+def read_checkpoint(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors whose names begin with `prefix`, without it, and the header.
+
+    Raises:
+        ModelError: cut, damaged, or not written by `fdf train`.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta: dict[str, Any] = json.loads((file.metadata() or {})["fdf"])
+            if meta["format"] != FORMAT:
+                raise KeyError(meta["format"])
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - not a mapping
+            return {name.removeprefix(prefix): file.get_tensor(name) for name in names}, meta
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise ModelError(
+            f"{path} can't be read as a checkpoint ({error})",
+            expected=f"safetensors that `fdf train` wrote ({FORMAT})",
+            action="Remove it: the run then goes on from the checkpoint before",
+        ) from error
+
+
+def load_generator(run: Path, checkpoint: Path | None = None) -> tuple[Generator, Architecture, dict[str, Any]]:
+    """The averaged generator of a run's latest (or another) checkpoint, ready to draw.
+
+    Args:
+        run: folder of a run, or a checkpoint itself.
+
+    Returns:
+        Generator in evaluation mode on the CPU, its architecture, and the checkpoint's header (pictures, recipe, …).
+    """
+    from fdf.gan.networks import Architecture, Generator
+
+    path = checkpoint or (run if run.is_file() else Run.find(run).latest())
+    weights, meta = read_checkpoint(path, "ema.")
+    arch = Architecture.from_dict(meta["architecture"])
+    generator = Generator(arch)
+    load_weights(generator, weights, path)
+    return generator.eval().requires_grad_(False), arch, meta
+
+
+def load_weights(network: Any, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Load a state dict; say clearly if it is another network's.
+
+    Raises:
+        ModelError: other names or shapes.
+    """
+    mine = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    theirs = {name: tuple(value.shape) for name, value in weights.items()}
+    if mine != theirs:
+        name = next(iter(sorted(set(mine.items()) ^ set(theirs.items()))))[0]
+        raise ModelError(
+            f"{path} is a checkpoint of another architecture",
+            expected=f"{name} of shape {mine[name]}" if name in mine else f"no {name}",
+            got=f"{theirs[name]}" if name in theirs else "nothing of that name",
+            action="Resume with the size and resolution that the run began with, or start a new run",
+        )
+    network.load_state_dict(dict(weights))
+
+
+def run_of(path: Path) -> Run:
+    """The run of a folder, or of one of its checkpoints."""
+    return Run.find(path if path.is_dir() else path.parent.parent)

@@ -1,0 +1,230 @@
+"""What the trainer is given: the same pictures at the same places, whoever reads them; and shards that it refuses."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fdf.errors import DataError, FdfError, UsageError
+from fdf.gan.config import DataConfig
+from fdf.gan.data import Deck, Faces, Positions, find_faces, hole, loader, vary
+from fdf.store.shards import open_shards, write_index
+from tests.gan.making import SIDE, entry_of, make_shards, png, rewrite, row
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_shards(tmp_path_factory.mktemp("shards"))
+
+
+@pytest.fixture(scope="module")
+def faces(folder: Path) -> Faces:
+    return find_faces(folder, resolution=SIDE, split="training")
+
+
+PLAIN = DataConfig(
+    flip=0,
+    ellipse_share=0,
+    box_scale=(1, 1),
+    box_shift=0,
+    keypoint_drop=0,
+    keypoints_drop_all=0,
+    keypoint_confidence=0.3,
+)
+
+
+def batches(faces: Faces, positions: Positions, workers: int = 0, seed: int = 1) -> list[dict[str, np.ndarray]]:
+    items = loader(Deck(faces, DataConfig(), seed), positions, workers=workers)
+    return [{key: value.numpy() for key, value in item.items()} for item in items]
+
+
+def same(left: list[dict[str, np.ndarray]], right: list[dict[str, np.ndarray]]) -> bool:
+    return len(left) == len(right) and all(
+        np.array_equal(one[key], other[key]) for one, other in zip(left, right, strict=True) for key in one
+    )
+
+
+def test_faces_are_those_of_the_shards(sample_build: Path) -> None:
+    faces = find_faces(sample_build, resolution=64, split="training")
+    samples = list(open_shards(sample_build, resolution=64, split="training"))
+    assert len(faces) == len(samples)
+    for index in (0, len(faces) // 2, len(faces) - 1):
+        assert np.array_equal(faces.picture(index), samples[index].picture)
+        assert faces.boxes[index] == pytest.approx(samples[index].box)
+        assert faces.keypoints[index] == pytest.approx(samples[index].keypoints)
+        assert faces.table["photo_id"][index].as_py() == samples[index].row["photo_id"]
+
+
+def test_faces_are_chosen_by_split_and_rights(sample_build: Path) -> None:
+    faces = find_faces(sample_build, resolution=64, split="training", rights=("pd", "by"))
+    assert set(faces.table["rights_class"].to_pylist()) == {"pd", "by"}
+    assert {entry.split for entry in faces.entries} == {"training"}
+
+
+def test_an_epoch_draws_every_face_once(faces: Faces) -> None:
+    deck = Deck(faces, DataConfig(), seed=3)
+    epochs = [[deck.face(position) for position in range(start, start + 12)] for start in (0, 12)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(12))
+    assert epochs[0] != epochs[1]
+
+
+def test_the_number_of_workers_changes_nothing(faces: Faces) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    positions = Positions(0, 40, 8)
+    assert same(batches(faces, positions), batches(faces, positions, workers=2))
+
+
+def test_a_resumed_run_goes_on_at_its_place(faces: Faces) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    assert same(batches(faces, Positions(0, 64, 8))[3:], batches(faces, Positions(24, 64, 8)))
+
+
+def test_processes_share_what_one_would_see() -> None:
+    """Two processes with one part each see the parts of one process with two."""
+    alone = list(Positions(0, 48, 8, accumulate=2))
+    first, second = (list(Positions(0, 48, 8, rank=rank, world=2)) for rank in range(2))
+    assert alone == [part for pair in zip(first, second, strict=True) for part in pair]
+
+
+def test_another_seed_gives_other_pictures(faces: Faces) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    assert not same(batches(faces, Positions(0, 16, 8)), batches(faces, Positions(0, 16, 8), seed=2))
+
+
+def test_a_flip_swaps_left_and_right() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    points = np.array([[8, 6, 1], [11, 5, 1], [6, 5, 1], [13, 6, 1], [3, 6, 0.1], [15, 14, 1], [1, 14, 1]], np.float32)
+    box = np.array([3, 3, 10, 13], np.float32)
+    plain = vary(picture, box, points, PLAIN, np.random.default_rng(0))
+    flipped = vary(picture, box, points, PLAIN.model_copy(update={"flip": 1.0}), np.random.default_rng(0))
+    assert np.array_equal(flipped[0], plain[0][:, :, ::-1])
+    assert np.array_equal(flipped[1], plain[1][:, :, ::-1])
+    nose, left_eye, right_eye, left_ear, right_ear, left_shoulder, right_shoulder = flipped[2].tolist()
+    assert nose == [8, 6, 1]
+    assert left_eye == [16 - 6, 5, 1], "the subject's left eye in the mirror was the right one"
+    assert right_eye == [16 - 11, 5, 1]
+    assert left_ear == [0, 0, 0], "the right ear was not sure: in the mirror the left one is absent"
+    assert right_ear == [16 - 13, 6, 1]
+    assert (left_shoulder, right_shoulder) == ([15, 14, 1], [1, 14, 1])
+    assert left_eye[0] > right_eye[0], (
+        "a person who looks at us has the left eye on the picture's right, mirrored or not"
+    )
+
+
+def test_a_hole_covers_the_box() -> None:
+    box = np.array([2.2, 3.7, 12.4, 13.1])
+    inside = hole(box, SIDE, ellipse=False)
+    assert inside[4:13, 2:12].all()
+    assert inside.sum() == 9 * 10
+    round_ = hole(box, SIDE, ellipse=True)
+    assert round_[8, 2:12].all()
+    assert not round_[4, 2]
+    assert hole(np.array([-20, -20, 40, 40]), SIDE, ellipse=False).all()
+
+
+def test_holes_and_keypoints_vary_as_the_recipe_says(faces: Faces) -> None:
+    config = DataConfig(keypoint_drop=0.2, keypoints_drop_all=0.25, ellipse_share=0.4)
+    picture, box, points = faces.picture(0), faces.boxes[0], faces.keypoints[0]
+    made = [vary(picture, box, points, config, np.random.default_rng(seed)) for seed in range(800)]
+    present = np.array([keypoints[:, 2] for _, _, keypoints in made])
+    assert np.mean(present.sum(axis=1) == 0) == pytest.approx(0.25, abs=0.05)
+    assert present[present.any(axis=1)].mean() == pytest.approx(0.8, abs=0.03)
+    boxes = [mask[0, mask[0].any(axis=1)][:, mask[0].any(axis=0)].all() for _, mask, _ in made]
+    assert np.mean(boxes) == pytest.approx(0.6, abs=0.06)
+    assert len(Counter(mask.tobytes() for _, mask, _ in made)) > 50
+    assert all(not keypoints[keypoints[:, 2] == 0].any() for _, _, keypoints in made), "absent ones say nothing"
+
+
+def test_points_that_are_no_numbers_are_absent() -> None:
+    points = np.full((7, 3), np.nan, np.float32)
+    assert not vary(
+        np.zeros((SIDE, SIDE, 3), np.uint8), np.array([2, 2, 9, 9]), points, PLAIN, np.random.default_rng(0)
+    )[2].any()
+
+
+def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
+
+
+def add_sample(tar: tarfile.TarFile, number: int, *, picture: bytes | None = None, body: object = None) -> None:
+    add(tar, f"face{number}.png", png(number) if picture is None else picture)
+    add(tar, f"face{number}.json", json.dumps(row(number) if body is None else body).encode())
+
+
+def refused(folder: Path, kind: type[FdfError], *said: str, **options: object) -> None:
+    with pytest.raises(kind) as caught:
+        find_faces(folder, resolution=SIDE, **options)  # type: ignore[arg-type]
+    for text in said:
+        assert text in str(caught.value)
+
+
+def test_no_shards_and_no_such_choice_are_said(folder: Path, tmp_path: Path) -> None:
+    refused(tmp_path, UsageError, "no shards at", "fdf build")
+    refused(folder, UsageError, "No split valdation", "training", split="valdation")
+    with pytest.raises(UsageError, match=r"no resolution 64.*one of \[16\]"):
+        find_faces(folder, resolution=64)
+
+
+def test_an_empty_index_and_empty_shards_are_said(tmp_path: Path) -> None:
+    write_index(tmp_path, [])
+    refused(tmp_path, DataError, "lists no shards")
+    rewrite(tmp_path, lambda _: 0)
+    refused(tmp_path, DataError, "are empty", "at least one face", "1 shards without a sample", "fdf status")
+
+
+def test_a_truncated_tar_is_said(tmp_path: Path) -> None:
+    folder = make_shards(tmp_path, 5)
+    path = folder / str(SIDE) / "training-by-00000.tar"
+    path.write_bytes(path.read_bytes()[:3000])
+    refused(folder, DataError, "not the shard its index names", "sha256", "fdf validate")
+    refused(folder, DataError, "can't be read as a tar", "Expected 5 samples", "before the damage", verify=False)
+    write_index(folder, [entry_of(folder, path, 5)])
+    refused(folder, DataError, "can't be read as a tar")
+
+
+def test_a_missing_shard_is_said(tmp_path: Path) -> None:
+    folder = make_shards(tmp_path, 5)
+    (folder / str(SIDE) / "training-by-00000.tar").unlink()
+    refused(folder, DataError, "can't be read as a tar", "No such file")
+
+
+def test_mixed_resolutions_are_said(tmp_path: Path) -> None:
+    rewrite(tmp_path, lambda tar: add_sample(tar, 0, body=row(0) | {"resolution": 32}) or 1)
+    refused(tmp_path, DataError, "mixes resolutions", "Expected 16 px", "Got 32 px", "Build the shard stage again")
+    rewrite(tmp_path, lambda tar: add_sample(tar, 0, picture=png(0, 32)) or 1)
+    faces = find_faces(tmp_path, resolution=SIDE)
+    with pytest.raises(DataError, match=r"Expected a picture of 16 × 16 px\. Got 32 × 32 px"):
+        faces.picture(0)
+
+
+@pytest.mark.parametrize("key", ["box_in_crop", "keypoints", "rights_class", "consent_date"])
+def test_missing_keys_are_said(key: str, tmp_path: Path) -> None:
+    rewrite(tmp_path, lambda tar: add_sample(tar, 0, body={k: v for k, v in row(0).items() if k != key}) or 1)
+    refused(tmp_path, DataError, "sidecar of sample face0", "RELEASE row", f"Got no key '{key}'")
+
+
+def test_half_samples_are_said(tmp_path: Path) -> None:
+    rewrite(tmp_path, lambda tar: add(tar, "face0.png", png(0)) or 1)
+    refused(tmp_path, DataError, "Sample face0", "not whole", "Got only the picture")
+    rewrite(tmp_path, lambda tar: add(tar, "face0.json", json.dumps(row(0)).encode()) or 1)
+    refused(tmp_path, DataError, "Got only the json")
+    rewrite(tmp_path, lambda tar: add_sample(tar, 0) or 2)
+    refused(tmp_path, DataError, "is cut", "Expected 2 samples", "Got 1")
+
+
+def test_what_a_worker_meets_reaches_the_trainer_as_one_paragraph(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    rewrite(tmp_path, lambda tar: add_sample(tar, 0, picture=b"no picture") or 1)
+    faces = find_faces(tmp_path, resolution=SIDE)
+    (item,) = loader(Deck(faces, DataConfig(), 0), Positions(0, 4, 4), workers=1)
+    assert isinstance(item, DataError)
+    assert "Got nothing that can be decoded" in str(item)
+    assert "Traceback" not in str(item)

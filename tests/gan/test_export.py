@@ -1,0 +1,140 @@
+"""The exported file: as torch, for any batch, blind to the face."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="fdf.gan needs the extra [torch]")
+onnx = pytest.importorskip("onnx", reason="exporting needs onnx")
+pytest.importorskip("onnxscript", reason="exporting needs onnxscript")
+
+import onnxruntime as ort  # noqa: E402
+
+from fdf.errors import MachineError, ModelError, UsageError  # noqa: E402
+from fdf.gan import export  # noqa: E402
+from fdf.gan.networks import Architecture, Block, Generator  # noqa: E402
+
+ARCH = Architecture(
+    size="tiny", resolution=64, latent=8, channels=(16, 16, 16, 32), encoder=(0, 0, 0, 1), decoder=(0, 0, 0, 1),
+    discriminator_channels=(16, 16, 16, 16, 32), discriminator_blocks=(0, 0, 0, 0, 0), group_width=16,
+)  # fmt: skip
+
+torch.set_num_threads(1)  # small networks; two threads that wait for each other on a busy machine take minutes
+
+
+@pytest.fixture(scope="module")
+def generator():
+    torch.manual_seed(0)
+    network = Generator(ARCH)
+    for block in network.modules():
+        if isinstance(block, Block):
+            torch.nn.init.normal_(block.close.weight, std=0.1)
+    return network
+
+
+@pytest.fixture(scope="module", autouse=True)
+def traced(tmp_path_factory):
+    """Trace each kind of weights once: it takes torch seconds, whatever the weights."""
+    folder, trace = tmp_path_factory.mktemp("traced"), export._trace
+
+    def once(generator, arch, path):
+        known = folder / str(generator.head.weight.dtype)
+        if not known.exists():
+            trace(generator, arch, known)
+        shutil.copy(known, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "_trace", once)
+        yield
+
+
+@pytest.fixture(scope="module", params=["fp32", "fp16", "int8"])
+def exported(request, generator, tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / f"{request.param}.onnx"
+    check = export.export_onnx(generator, ARCH, path, precision=request.param, metadata={"run": "00001"})
+    return check, ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def test_error_and_size_are_reported(exported):
+    check, _ = exported
+    limit = {"fp32": 1e-3, "fp16": 0.02, "int8": 0.3}[check.precision]
+    assert 0 <= check.mean_error <= check.max_error <= limit
+    assert check.bytes == check.path.stat().st_size > 1000
+    assert check.compared == 13
+    assert [entry.name for entry in check.path.parent.iterdir()] == [check.path.name]  # nothing half-made stays
+
+
+def test_the_file_says_what_it_is(exported):
+    check, session = exported
+    props = session.get_modelmeta().custom_metadata_map
+    assert set(export.METADATA) | {"run"} == set(props)
+    assert (props["resolution"], props["latent"], props["size"]) == ("64", "8", "tiny")
+    assert props["precision"] == check.precision
+    shapes = {entry.name: (entry.type, entry.shape[1:]) for entry in session.get_inputs()}
+    assert shapes == {
+        "picture": ("tensor(float)", [3, 64, 64]),
+        "mask": ("tensor(float)", [1, 64, 64]),
+        "keypoints": ("tensor(float)", [7, 3]),
+        "z": ("tensor(float)", [8]),
+    }
+    assert all(isinstance(entry.shape[0], str) for entry in session.get_inputs())
+    assert check.opset == export.OPSET
+
+
+def test_any_batch(exported):
+    _, session = exported
+    three = export.made_up(ARCH, 3, seed=7)
+    (together,) = session.run(None, three)
+    assert together.shape == (3, 3, 64, 64)
+    (alone,) = session.run(None, {name: values[:1] for name, values in three.items()})
+    assert np.abs(alone - together[:1]).max() < 2e-2
+
+
+def test_the_face_has_no_influence(exported):
+    _, session = exported
+    inputs = export.made_up(ARCH, 2, seed=8)
+    (before,) = session.run(None, inputs)
+    for garbage in (np.nan, np.inf, -7.0):
+        other = {**inputs, "picture": np.where(inputs["mask"] > 0.5, np.float32(garbage), inputs["picture"])}
+        (after,) = session.run(None, other)
+        assert after.tobytes() == before.tobytes()
+
+
+def test_outside_the_hole_nothing_changes(exported):
+    _, session = exported
+    inputs = export.made_up(ARCH, 2, seed=9)
+    (filled,) = session.run(None, inputs)
+    outside = np.broadcast_to(inputs["mask"] < 0.5, filled.shape)
+    assert np.array_equal(filled[outside], inputs["picture"][outside])
+
+
+def test_missing_keypoints_may_lie_anywhere(exported):
+    _, session = exported
+    inputs = export.made_up(ARCH, 2, seed=10)
+    inputs["keypoints"][:, 1, 2] = 0
+    (before,) = session.run(None, inputs)
+    inputs["keypoints"][:, 1, :2] = np.nan
+    (after,) = session.run(None, inputs)
+    assert after.tobytes() == before.tobytes()
+
+
+def test_unknown_precision(generator, tmp_path):
+    with pytest.raises(UsageError, match="precision"):
+        export.export_onnx(generator, ARCH, tmp_path / "x.onnx", precision="fp8")
+
+
+def test_broken_weights_are_not_exported(exported, tmp_path):
+    broken = Generator(ARCH)  # the file may be sound (it is traced once): torch's own pictures are not
+    torch.nn.init.constant_(broken.head.weight, float("nan"))
+    with pytest.raises(ModelError, match="not numbers"):
+        export.export_onnx(broken, ARCH, tmp_path / "x.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written(generator, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MachineError, match="Can't write"):
+        export.export_onnx(generator, ARCH, tmp_path / "file" / "x.onnx")

@@ -1,0 +1,218 @@
+"""The whole evaluation on the sample corpus with a generator of a few nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+from typer.testing import CliRunner
+
+import fdf.cli.commands  # noqa: F401 - registers the commands
+from fdf.cli.app import app
+from fdf.errors import DataError, FdfError, MachineError, ModelError, UsageError
+from fdf.evaluate.evaluation import Settings, choose, draw_z, evaluate, find_generator
+from fdf.evaluate.features import load_extractor
+from fdf.store.shards import open_shards, read_index, write_index
+from tests.evaluate.tiny import SAYS, write_generator
+
+FEW: dict[str, Any] = {"split": "training", "count": 12, "varied": 1, "variants": 2, "training": 8}
+
+
+class Steps:
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int]] = []
+
+    def stage(self, name: str, total: int | None) -> None:
+        self.told.append((name, total or 0))
+
+    def advance(self, units: int) -> None:
+        self.told.append(("", units))
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_generator(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture(scope="module")
+def report(sample_build: Path, generator: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    picture = tmp_path_factory.mktemp("out") / "near.png"
+    steps = Steps()
+    found = evaluate(generator, sample_build, Settings(**FEW), progress=steps, picture=picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert ("faces", 12) in steps.told
+    assert ("training", 8) in steps.told
+    assert sum(units for name, units in steps.told if not name) == 20
+    return found.to_dict()
+
+
+def test_a_coloured_box_is_no_face_and_the_report_says_so(report: dict[str, Any]) -> None:
+    assert report["format"] == "fdf-evaluation-1"
+    assert report["model"]["licence"] == "CC0-1.0"
+    assert (report["data"]["faces"], report["data"]["split"], report["data"]["hole"]) == (12, "training", "box")
+    quality = report["quality"]
+    assert (quality["extractor"], quality["features"], quality["half"], quality["biased"]) == (
+        "centerface-trunk",
+        376,
+        6,
+        True,
+    )
+    assert quality["fid_halves"] > 3 * quality["fid_floor"] > 0
+    assert quality["kid_halves"] > abs(quality["kid_floor"])
+    kept = report["preservation"]
+    assert kept["centerface"]["value"] < 0.2
+    assert kept["centerface_real"]["value"] > 0.9
+    assert kept["nme_real"]["mean"] < 0.05
+    assert report["diversity"]["structure"] > 0
+    assert report["diversity"]["between_fakes"] < report["diversity"]["between_reals"]
+    assert report["reidentification"]["rank1_chance"] == pytest.approx(1 / 12)
+    assert report["memorization"]["training"] == 8
+    assert report["timing"]["faces_per_second"] > 0
+
+
+def test_threads_change_no_figure_and_other_features_only_theirs(
+    sample_build: Path, generator: Path, report: dict[str, Any]
+) -> None:
+    again = evaluate(generator, sample_build, Settings(**FEW, threads=1, features="dlib-resnet128")).to_dict()
+    assert again["quality"]["features"] == 128
+    assert again["quality"]["extractor"] == "dlib-resnet128"
+    for body in (again, report):
+        body.pop("timing", None)
+    assert {k: v for k, v in again.items() if k != "quality"} == {k: v for k, v in report.items() if k != "quality"}
+
+
+def test_the_command_writes_a_report_and_compares_only_likes(
+    sample_build: Path, generator: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "report.json"
+    common = ["evaluate", str(generator), "--shards", str(sample_build), "--varied", "1", "--training", "4"]
+    first = CliRunner().invoke(app, [*common, "-o", str(out)])
+    assert first.exit_code == 0, first.output
+    for said in (
+        "4 faces of 4 (validation, 64 px)",
+        "FID, halves",
+        "not to be mixed",
+        "biased upwards",
+        "4 of 62 training",
+    ):
+        assert said in first.output, first.output
+    assert (tmp_path / "report.nearest.png").is_file()
+    second = CliRunner().invoke(app, [*common, "--json", "--against", str(out)])
+    assert second.exit_code == 0, second.output
+    body = json.loads(second.stdout)
+    written = json.loads(out.read_text())
+    assert {k: v for k, v in body.items() if k not in {"timing", "against"}} == {
+        k: v for k, v in written.items() if k != "timing"
+    }
+    assert all(a == b for a, b in body["against"].values())
+    third = CliRunner().invoke(app, [*common, "--seed", "1", "--against", str(out)])
+    assert isinstance(third.exception, UsageError)
+    assert "seed: 0 and 1" in str(third.exception)
+
+
+def test_an_extractor_from_a_file(tmp_path: Path) -> None:
+    def write(name: str, shape: list[int | str]) -> Path:
+        graph = helper.make_graph(
+            [helper.make_node("GlobalAveragePool", ["x"], ["y"])],
+            "means",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        (tmp_path / name).write_bytes(model.SerializeToString())
+        return tmp_path / name
+
+    extractor = load_extractor(str(write("means.onnx", ["N", 3, 8, 8])))
+    assert (extractor.id, extractor.size, len(extractor.sha256)) == ("onnx:means", 8, 64)
+    white = np.full((8, 8, 3), 255, np.uint8)
+    assert extractor.extract([white, white * 0]).tolist() == [[1, 1, 1], [-1, -1, -1]]
+    with pytest.raises(ModelError, match=r"no feature extractor that fdf can feed.*fixed S"):
+        load_extractor(str(write("free.onnx", ["N", 3, "H", "W"])))
+
+
+def test_the_bundled_extractor_sees_blur(sample_build: Path) -> None:
+    import cv2
+
+    from fdf.evaluate.fid import kernel_distance
+
+    extractor = load_extractor()
+    pictures = [
+        cv2.resize(face.picture, (128, 128)) for face in open_shards(sample_build, resolution=64, split="training")
+    ]
+    sharp = extractor.extract(pictures)
+    assert sharp.shape == (62, 376)
+    assert (extractor.extract(pictures[3:4])[0] == sharp[3]).all()
+    blurred = [
+        kernel_distance(sharp, extractor.extract([cv2.GaussianBlur(p, (0, 0), s) for p in pictures])) for s in (2, 4)
+    ]
+    assert 0 < blurred[0] < blurred[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "said"),
+    [
+        ({"split": "test"}, UsageError, "No split test in .*expected one of training, validation"),
+        ({"count": 3}, UsageError, "count is too small. Expected 4 or more"),
+        ({"features": "resnet"}, UsageError, "no features 'resnet'.*centerface-trunk"),
+        ({"features": "none.onnx"}, UsageError, r"no extractor at none\.onnx"),
+        ({"region": "nose"}, UsageError, "no region 'nose'"),
+        ({"hole": "star"}, UsageError, "no hole 'star'"),
+    ],
+)
+def test_requests_that_can_not_be(
+    sample_build: Path, generator: Path, settings: dict[str, Any], kind: type[FdfError], said: str
+) -> None:
+    with pytest.raises(kind, match=f"(?i){said}"):
+        evaluate(generator, sample_build, Settings(**settings))
+
+
+def test_inception_without_its_library_says_what_to_do() -> None:
+    try:
+        import torch_fidelity  # noqa: F401
+    except ImportError:
+        with pytest.raises(MachineError, match=r"needs torch-fidelity.*centerface-trunk"):
+            load_extractor("inception-v3-compat")
+
+
+def test_a_generator_of_another_resolution(sample_build: Path, tmp_path: Path) -> None:
+    path = write_generator(tmp_path / "g.onnx", resolution=32, says={**SAYS, "resolution": "32"})
+    with pytest.raises(UsageError, match=r"has no resolution 32.*one of \[64, 128, 256\]"):
+        evaluate(path, sample_build)
+
+
+def test_a_split_with_too_few_faces(sample_build: Path, generator: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "shard"
+    entries = [e for e in read_index(sample_build / "shard/index.json") if e.path.startswith("64/validation-by-0")]
+    for entry in entries:
+        (folder / entry.path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(sample_build / "shard" / entry.path, folder / entry.path)
+    write_index(folder, entries)
+    with pytest.raises(DataError, match=r"split validation of .* too few faces at 64 px\. Expected 4 or more\. Got 3"):
+        evaluate(generator, folder)
+
+
+def test_the_newest_export_of_a_run(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing at"):
+        find_generator(tmp_path / "none")
+    with pytest.raises(UsageError, match=r"no exported generator.*Run `fdf export"):
+        find_generator(tmp_path)
+    for age, name in enumerate(("generator-int8.onnx", "b/generator.onnx", "a.onnx", "generator-fp16.onnx")):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+        os.utime(path, (1000 + age, 1000 + age))
+    assert find_generator(tmp_path).name == "a.onnx"
+    assert find_generator(tmp_path / "a.onnx").name == "a.onnx"
+
+
+def test_the_choice_and_z_depend_on_the_seed_alone() -> None:
+    assert choose(5, 9, 0) == [0, 1, 2, 3, 4]
+    assert choose(100, 10, 0) == choose(100, 10, 0) != choose(100, 10, 1)
+    assert (draw_z(0, 7, 4, 8)[0] == draw_z(0, 7, 1, 8)[0]).all()
+    assert (draw_z(0, 7, 1, 8) != draw_z(1, 7, 1, 8)).all()

@@ -16,10 +16,12 @@ _PUBLIC = {
     "open_shards": "fdf.store.shards",
     "find_license": "fdf.consent.licenses",
     "load_model": "fdf.vision.zoo",
+    "Anonymizer": "fdf.anonymize.image",
     "FdfError": "fdf.errors",
 }
 
 if TYPE_CHECKING:
+    from fdf.anonymize.image import Anonymizer as Anonymizer
     from fdf.consent.licenses import find_license as find_license
     from fdf.errors import FdfError as FdfError
     from fdf.pipeline.recipe import Recipe as Recipe

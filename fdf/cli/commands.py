@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fdf.cli import audit, build, docs, doctor, models, report, status, synth, validate
+from fdf.cli import anonymize, audit, build, docs, doctor, evaluate, models, report, status, synth, train, validate
 from fdf.cli.app import app
 
 app.command("build")(build.build)
@@ -10,6 +10,10 @@ app.command("status")(status.status)
 app.command("validate")(validate.validate)
 app.command("report")(report.report)
 app.command("synth")(synth.synth)
+app.command("train")(train.train)
+app.command("export")(train.export)
+app.command("evaluate")(evaluate.evaluate)
+app.command("anonymize")(anonymize.anonymize)
 app.command("audit")(audit.audit)
 app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)

@@ -112,7 +112,8 @@ class _Quiet:
                     self._saved.__exit__(None, None, None)
 
 
-_quiet = _Quiet()
+quiet = _Quiet()
+"""`with quiet():` silences Pillow's warnings; files in any state are its daily bread here."""
 
 
 def read_header(data: bytes) -> tuple[str, int, int]:
@@ -121,7 +122,7 @@ def read_header(data: bytes) -> tuple[str, int, int]:
     Raises:
         PictureError: `not_an_image`, `truncated`, `undecodable`, or `decompression_bomb` beyond Pillow's own limit.
     """
-    with _quiet():
+    with quiet():
         image = _open(data)
         return str(image.format), image.width, image.height
 
@@ -136,24 +137,52 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
     Raises:
         PictureError: with the reason `truncated`, `not_an_image`, `undecodable` or `decompression_bomb`.
     """
-    with _quiet():
-        image = _open(data)
+    with opened(data, max_pixels) as image:
+        image.load()
+        turned = upright(image)
+        rgb = to_rgb(image)
+        if turned is not None:
+            rgb = rgb.transpose(turned)
+        return Picture(np.array(rgb, dtype=np.uint8), str(image.format))
+
+
+@contextmanager
+def opened(data: bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
+    """Pillow's picture of a file, for those who need more of it than its RGB; nothing is decoded yet.
+
+    Args:
+        data: the bytes of the file.
+        max_pixels: cap on width × height of the header.
+        formats: Pillow's names of the formats that are accepted.
+
+    Raises:
+        PictureError: as `decode` does, for whatever goes wrong while the picture is open.
+    """
+    with quiet():
+        image = _open(data, formats)
         kind = str(image.format)
         if image.width * image.height > max_pixels:
             raise PictureError(
                 Reason.DECOMPRESSION_BOMB, f"{kind} of {image.width}×{image.height} pixels, cap {max_pixels}"
             )
         try:
-            image.load()
-            turned = _UPRIGHT.get(_orientation(image))
-            rgb = _to_rgb(image)
-        except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
+            yield image
+        except PictureError:
+            raise
+        except (
+            OSError,
+            SyntaxError,
+            ValueError,
+            EOFError,
+            IndexError,
+            KeyError,
+            TypeError,
+            struct.error,
+            RuntimeError,
+        ) as error:
             raise _failure(data, kind, error) from error
         except Image.DecompressionBombError as error:
             raise PictureError(Reason.DECOMPRESSION_BOMB, str(error)) from error
-        if turned is not None:
-            rgb = rgb.transpose(turned)
-        return Picture(np.array(rgb, dtype=np.uint8), kind)
 
 
 def pixel_sha256(pixels: Pixels) -> str:
@@ -196,18 +225,28 @@ def _check_rgb(pixels: Pixels) -> None:
         raise ValueError(f"Expected an RGB picture, uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}.")
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     kind = _magic(data)
-    if kind is None:
+    if kind is None or kind not in formats:
         start = data[:16]
         raise PictureError(Reason.NOT_AN_IMAGE, f"{len(data)} bytes that start with {start!r}" if data else "0 bytes")
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError as error:
         raise PictureError(Reason.DECOMPRESSION_BOMB, str(error)) from error
     except UnidentifiedImageError as error:
         raise _failure(data, kind, ValueError(f"no readable {kind} header")) from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        IndexError,
+        KeyError,
+        TypeError,
+        struct.error,
+        RuntimeError,
+    ) as error:
         raise _failure(data, kind, error) from error
 
 
@@ -217,6 +256,8 @@ def _magic(data: bytes) -> str | None:
         return "PNG"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
+    if data[4:8] == b"ftyp":
+        return "AVIF" if data[8:12] in {b"avif", b"avis"} else "HEIF"
     starts = {b"\xff\xd8\xff": "JPEG", b"GIF87a": "GIF", b"GIF89a": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF"}
     starts |= {b"II+\0": "TIFF", b"MM\0+": "TIFF", b"BM": "BMP"}
     return next((kind for start, kind in starts.items() if data.startswith(start)), None)
@@ -241,7 +282,14 @@ def _ends_early(data: bytes, kind: str) -> bool:
         return len(data) < int.from_bytes(data[4:8], "little") + 8
     if kind == "BMP":
         return len(data) < int.from_bytes(data[2:6], "little")
+    if kind in {"AVIF", "HEIF"}:
+        return False
     return len(data) < int.from_bytes(data[4:8], "little" if data[:1] == b"I" else "big")  # first IFD of a TIFF
+
+
+def upright(image: Image.Image) -> Image.Transpose | None:
+    """What turns a picture's pixels as its EXIF orientation wants; None if they stand already."""
+    return _UPRIGHT.get(_orientation(image))
 
 
 def _orientation(image: Image.Image) -> int:
@@ -253,7 +301,8 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """RGB of a picture of any mode, as the module's docstring says."""
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I;16"):

@@ -1,0 +1,181 @@
+"""`Anonymizer`: a picture in, a picture without faces out.
+
+    import fdf
+    result = fdf.Anonymizer("blur")(picture)   # RGB, uint8 (H, W, 3), as fdf.vision.picture.decode gives it
+    result.picture, result.faces, result.counts
+
+It fails closed. A method that raises, gives the wrong shape, gives the face back or says that it can't do a face loses that
+face to the fallback; if that can't either, it becomes grey.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fdf.anonymize.base import REGIONS, Face, Job, Method, Outcome, Region, RegionName, Replacement, Result
+from fdf.anonymize.detection import FaceFinder
+from fdf.anonymize.methods import DEFAULT, Solid, make_method
+from fdf.anonymize.regions import region_of
+from fdf.errors import UsageError
+from fdf.vision.base import Pixels, check_pictures
+
+
+class Finder(Protocol):
+    """Anything that finds faces; `FaceFinder` is the one of fdf."""
+
+    def find(self, picture: Pixels) -> list[Face]:
+        """The faces of a picture."""
+        ...
+
+
+class Anonymizer:
+    """Hides the faces of pictures.
+
+    Args:
+        method: a name of `fdf.anonymize.methods.names()`, or a `Method` of your own.
+        region: `face` for forehead to chin, `head` for hair and ears too.
+        fallback: what hides a face that `method` can't do; a name or a `Method`.
+        finder: finds the faces; None for `FaceFinder()`, made when it is first needed.
+        salt: of the seeds that methods draw from. The same salt gives the same faces; None draws one that nobody knows.
+        strength: of a method given by its name.
+
+    Raises:
+        UsageError: an unknown method or region, or a strength out of range.
+    """
+
+    def __init__(
+        self,
+        method: str | Method = DEFAULT,
+        *,
+        region: RegionName = "face",
+        fallback: str | Method = DEFAULT,
+        finder: Finder | None = None,
+        salt: str | None = None,
+        strength: float = 1.0,
+    ) -> None:
+        if region not in REGIONS:
+            raise UsageError("There is no such region", expected=f"one of {', '.join(REGIONS)}", got=repr(region))
+        self.method = make_method(method, strength) if isinstance(method, str) else method
+        self.fallback = make_method(fallback) if isinstance(fallback, str) else fallback
+        self.region: RegionName = region
+        self._finder = finder
+        self.salt = secrets.token_hex(16) if salt is None else salt
+
+    @property
+    def finder(self) -> Finder:
+        """What finds the faces."""
+        if self._finder is None:
+            self._finder = FaceFinder()
+        return self._finder
+
+    def detect(self, picture: Pixels) -> list[Face]:
+        """The faces of a picture.
+
+        Raises:
+            ValueError: anything but upright RGB, uint8 (H, W, 3).
+        """
+        check_pictures([picture])
+        return self.finder.find(picture)
+
+    def __call__(self, picture: Pixels, detections: Sequence[Face] | None = None) -> Result:
+        """Hide every face, or those of `detections` if given: bring your own boxes.
+
+        Raises:
+            ValueError: anything but upright RGB, uint8 (H, W, 3).
+        """
+        return self.render(picture, self.detect(picture) if detections is None else detections)
+
+    def render(self, picture: Pixels, faces: Sequence[Face]) -> Result:
+        """Hide these faces; nothing is looked for. Faces whose region lies outside the picture are left out.
+
+        Raises:
+            ValueError: anything but upright RGB, uint8 (H, W, 3).
+        """
+        check_pictures([picture])
+        jobs = self.jobs(picture, faces)
+        out = np.array(picture)
+        done = self._replace(picture, jobs)
+        # The largest last: where regions overlap the strongest blur wins, since it grows with the face.
+        for index in sorted(range(len(jobs)), key=lambda k: jobs[k].face.size):
+            _blend(out, jobs[index].region, done[index][0])
+        return Result(out, [job.face for job in jobs], [outcome for _, outcome in done])
+
+    def jobs(self, picture: Pixels, faces: Sequence[Face]) -> list[Job]:
+        """A job for each face that reaches into the picture."""
+        height, width = picture.shape[:2]
+        regions = [(face, region_of(face, self.region, width, height)) for face in faces]
+        return [Job(face, region, self._seed(face)) for face, region in regions if region is not None]
+
+    def touched(self, picture: Pixels, faces: Sequence[Face]) -> npt.NDArray[np.bool_]:
+        """Where `render` changes a picture, (H, W)."""
+        mask = np.zeros(picture.shape[:2], dtype=np.bool_)
+        for job in self.jobs(picture, faces):
+            mask[job.region.slices] |= job.region.alpha > 0
+        return mask
+
+    def _seed(self, face: Face) -> int:
+        # A box on a grid of eight pixels: the same face of a picture rendered again gets the same seed.
+        who = f"track {face.track}" if face.track is not None else f"box {np.rint(face.box / 8).astype(int).tolist()}"
+        digest = hashlib.blake2b(who.encode(), key=hashlib.sha256(self.salt.encode()).digest(), digest_size=8)
+        return int.from_bytes(digest.digest(), "big")
+
+    def _replace(self, picture: Pixels, jobs: Sequence[Job]) -> list[tuple[Pixels, Outcome]]:
+        asked = self.method.name
+        done: dict[int, tuple[Pixels, Outcome]] = {}
+        reasons: dict[int, str] = {}
+        for method in (self.method, self.fallback, Solid()):
+            left = [index for index in range(len(jobs)) if index not in done]
+            if not left:
+                break
+            results = _run(method, picture, [jobs[index] for index in left])
+            for index, result in zip(left, results, strict=True):
+                if result.pixels is not None:
+                    done[index] = result.pixels, Outcome(method.name, asked, reasons.get(index, ""))
+                else:
+                    reasons.setdefault(index, result.reason or "no reason given")
+        return [done[index] for index in range(len(jobs))]
+
+
+def _run(method: Method, picture: Pixels, jobs: Sequence[Job]) -> list[Replacement]:
+    """Results of a method, checked; whatever is wrong with one becomes a reason."""
+    try:
+        view = picture.view()
+        view.flags.writeable = False
+        results = list(method.replace(view, jobs))
+    except Exception as error:  # of any kind: a method's defect must not leave a face bare
+        return [Replacement(None, f"{method.name} failed: {type(error).__name__}: {error}")] * len(jobs)
+    if len(results) != len(jobs):
+        return [Replacement(None, f"{method.name} gave {len(results)} results for {len(jobs)} faces")] * len(jobs)
+    return [_checked(method, picture, job, result) for job, result in zip(jobs, results, strict=True)]
+
+
+def _checked(method: Method, picture: Pixels, job: Job, result: object) -> Replacement:
+    if not isinstance(result, Replacement):
+        return Replacement(None, f"{method.name} gave {type(result).__name__}")
+    if result.pixels is None:
+        return result
+    wanted, pixels = (*job.region.alpha.shape, 3), np.asarray(result.pixels)
+    if pixels.shape != wanted or pixels.dtype != np.uint8:
+        return Replacement(None, f"{method.name} gave {pixels.dtype} {pixels.shape}, expected uint8 {wanted}")
+    window = picture[job.region.slices]
+    middle = window.shape[0] // 2  # a row through the face settles nearly every case
+    if (pixels[middle] == window[middle]).all():
+        core = job.region.alpha >= 1
+        original = window[core]
+        if np.array_equal(pixels[core], original) and len(original) and (original != original[0]).any():
+            return Replacement(None, f"{method.name} gave the face back as it was")
+    return result
+
+
+def _blend(out: Pixels, region: Region, pixels: Pixels) -> None:
+    window, core = out[region.slices], region.alpha >= 1
+    edge = np.nonzero((region.alpha > 0) & ~core)
+    alpha = region.alpha[edge][:, None]
+    window[edge] = np.rint(window[edge] * (1 - alpha) + pixels[edge] * alpha).astype(np.uint8)
+    np.copyto(window, pixels, where=core[..., None])

@@ -1,0 +1,211 @@
+"""`fdf anonymize`: what it says, what it writes, what it exits with."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import fdf.anonymize.detection
+import fdf.cli.commands
+from fdf.anonymize.codecs import read
+from fdf.anonymize.methods import GREY
+from fdf.cli.app import app
+from fdf.errors import FdfError
+from tests.anonymize.pictures import ASTRONAUT, Fixed, encoded, face, loaded_jpeg, noise
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def finds(monkeypatch: pytest.MonkeyPatch) -> Fixed:
+    """One face in every picture, without a network."""
+    finder = Fixed(face(20, 15, 50, 45))
+    monkeypatch.setattr(fdf.anonymize.detection, "FaceFinder", lambda *_, **__: finder)
+    return finder
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "in/a.png"
+    path.parent.mkdir()
+    path.write_bytes(encoded(noise(), "PNG"))
+    return path
+
+
+def run(*words: object) -> Any:
+    return runner.invoke(app, ["anonymize", *map(str, words)])
+
+
+def refused(*words: object) -> FdfError:
+    result = run(*words)
+    assert isinstance(result.exception, FdfError), result.output
+    return result.exception
+
+
+def test_a_picture(finds: Fixed, picture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new/b.png"
+    result = run(picture, "-o", out)
+    assert result.exit_code == 0
+    assert result.output == f"1 face hidden (1 solid). → {out}\n"
+    assert (read(out.read_bytes()).stills[0].rgb[20:40, 25:45] == GREY).all()
+
+
+def test_it_says_what_it_removed_as_text_and_json(finds: Fixed, tmp_path: Path) -> None:
+    source = tmp_path / "a.jpg"
+    source.write_bytes(loaded_jpeg(noise()))
+    assert "Removed: APP" not in run(source, "-o", tmp_path / "b.jpg").output
+    result = run(source, "-o", tmp_path / "c.jpg", "--json")
+    report = json.loads(result.stdout)
+    assert "EXIF: GPS" in report["pictures"][0]["removed"]
+    assert report["counts"] == {"faces": 1, "solid": 1, "fell_back": 0}
+    assert report["files"]["done"] == 1
+
+
+def test_a_folder_with_a_broken_picture_exits_with_one(finds: Fixed, picture: Path, tmp_path: Path) -> None:
+    (picture.parent / "bad.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    out = tmp_path / "out"
+    result = run(picture.parent, "-o", out)
+    assert result.exit_code == 1
+    assert "failed: bad.jpg: The bytes give no picture (truncated)" in result.output
+    assert "1 done, 1 failed. 1 face hidden (1 solid)." in result.output
+    assert not (out / "bad.jpg").exists()
+    again = run(picture.parent, "-o", out, "--json")
+    assert json.loads(again.stdout)["files"] == {"done": 0, "skipped": 1, "failed": 1, "left_out": 0}
+
+
+def test_a_pattern(finds: Fixed, picture: Path, tmp_path: Path) -> None:
+    result = run(picture.parent / "*.png", "-o", tmp_path / "out")
+    assert result.exit_code == 0
+    assert (tmp_path / "out/a.png").is_file()
+
+
+def test_where_no_face_is_found_it_asks_to_look(finds: Fixed, picture: Path, tmp_path: Path) -> None:
+    finds.faces = []
+    assert "0 faces hidden: look at it" in run(picture, "-o", tmp_path / "b.png").output
+    said = run(picture.parent, "-o", tmp_path / "out").output
+    assert "no face was found in 1 of 1 files: look at them" in said
+
+
+def test_a_dry_run_writes_nothing(finds: Fixed, picture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run(picture.parent, "-o", out, "--dry-run")
+    assert result.output == "Dry run, nothing written: 1 done. 1 face hidden (1 solid).\n"
+    assert not out.exists()
+
+
+def test_faces_can_be_saved_mended_and_rendered(finds: Fixed, picture: Path, tmp_path: Path) -> None:
+    faces, out = tmp_path / "faces.json", tmp_path / "b.png"
+    assert run(picture, "-o", out, "--save-detections", faces).exit_code == 0
+    value = json.loads(faces.read_text())
+    assert value["pictures"][0]["faces"][0]["box"] == [20, 15, 50, 45]
+    value["pictures"][0]["faces"].append({"box": [60, 40, 75, 58]})
+    faces.write_text(json.dumps(value))
+    finds.asked = 0
+    result = run(picture, "-o", out, "--detections", faces, "--overwrite")
+    assert result.output.startswith("2 faces hidden")
+    assert finds.asked == 0
+    assert (read(out.read_bytes()).stills[0].rgb[45:55, 64:72] == GREY).all()
+
+
+def test_weak_settings_warn_on_the_error_stream(finds: Fixed, picture: Path, tmp_path: Path) -> None:
+    result = run(picture, "-o", tmp_path / "b.png", "--method", "pixelate", "--strength", "0.25")
+    assert result.exit_code == 0
+    assert "warning: pixelate at strength 0.25 leaves much of a face" in result.stderr
+    assert "%" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "code"),
+    [
+        (["{in}", "-o", "{in}"], "Input and output are the same file", 2),
+        (["{in}", "-o", "{dir}/x.doc"], "no picture format has this suffix", 2),
+        (["{in}", "-o", "{dir}"], "The output is a folder", 2),
+        (["{dir}/none.png", "-o", "{dir}/x.png"], "can't be read. Got No such file", 4),
+        (["{dir}/*.gif", "-o", "{dir}/o"], "no file fits it as a pattern", 2),
+        (["{dir}", "-o", "{dir}"], "The output folder holds the input", 2),
+        (["{in}", "-o", "{dir}/x.png", "--method", "blurr"], "Did you mean blur?", 2),
+        (["{in}", "-o", "{dir}/x.png", "--fallback", "none"], "There is no method 'none'", 2),
+        (["{in}", "-o", "{dir}/x.png", "--save-detections", "{in}"], "a name that ends in .json", 2),
+        (["{in}", "-o", "{dir}/x.png", "--strength", "0"], "The strength is out of range", 2),
+        (["{in}", "-o", "{dir}/x.png", "--detections", "{dir}/f.json"], "f.json can't be read", 4),
+    ],
+)
+def test_refusals_say_what_is_wrong(
+    finds: Fixed, picture: Path, words: list[str], said: str, code: int, tmp_path: Path
+) -> None:
+    before = picture.read_bytes()
+    error = refused(*(word.replace("{in}", str(picture)).replace("{dir}", str(picture.parent)) for word in words))
+    assert said in str(error)
+    assert error.exit_code == code
+    assert picture.read_bytes() == before
+    assert list(picture.parent.iterdir()) == [picture]
+
+
+def test_an_output_that_is_there_is_refused(finds: Fixed, picture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "b.png"
+    out.write_bytes(b"mine")
+    assert "Add --overwrite" in str(refused(picture, "-o", out))
+    assert out.read_bytes() == b"mine"
+    assert run(picture, "-o", out, "--overwrite").exit_code == 0
+
+
+def test_an_unreadable_picture_says_why_and_leaves_nothing(finds: Fixed, tmp_path: Path) -> None:
+    source = tmp_path / "a.jpg"
+    source.write_bytes(b"<html>not found</html>")
+    error = refused(source, "-o", tmp_path / "b.jpg")
+    assert "not_an_image" in str(error)
+    assert error.exit_code == 4
+    assert not (tmp_path / "b.jpg").exists()
+
+
+def test_an_interrupted_folder_can_be_gone_on_with(finds: Fixed, picture: Path, tmp_path: Path) -> None:
+    def stop(_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    finds.find = stop  # type: ignore[method-assign]
+    result = run(picture.parent, "-o", tmp_path / "out")
+    assert result.exit_code == 130
+    assert "interrupted: finished files are kept" in result.stderr
+
+
+def test_films_are_handed_on(monkeypatch: pytest.MonkeyPatch, finds: Fixed, tmp_path: Path) -> None:
+    video = pytest.importorskip("fdf.anonymize.video")
+    source, asked = tmp_path / "in/a.mp4", []
+    source.parent.mkdir()
+    source.write_bytes(b"film")
+
+    def film(path: Path, target: Path, anonymizer: Any, options: Any) -> Any:
+        asked.append((path.name, options.audio))
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(b"faceless")
+        return video.VideoResult(frames=3, covered=5, methods={"solid": 5}, audio="dropped")
+
+    monkeypatch.setattr(video, "anonymize_video", film)
+    monkeypatch.setattr(video, "FilmFinder", lambda **_: finds)
+    result = run(source, "-o", tmp_path / "b.mp4", "--audio", "drop")
+    assert result.output.startswith("5 faces hidden (5 solid). Note: sound: dropped.")
+    assert run(source.parent, "-o", tmp_path / "out").exit_code == 0
+    assert (tmp_path / "out/a.mp4").read_bytes() == b"faceless"
+    assert asked == [("a.mp4", "drop"), ("a.mp4", "keep")]
+    again = run(source.parent, "-o", tmp_path / "out", "--json")
+    assert json.loads(again.stdout)["files"]["skipped"] == 1
+
+
+def test_a_real_run_from_the_shell(tmp_path: Path) -> None:
+    out = tmp_path / "b.jpg"
+    command = [sys.executable, "-m", "fdf", "anonymize", str(ASTRONAUT), "-o", str(out), "--thoroughness", "fast"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("1 face hidden (1 solid). Removed: ")
+    assert done.stdout.endswith(f". → {out}\n")
+    assert np.abs(read(out.read_bytes()).stills[0].rgb[100:140, 210:240].astype(int) - GREY).max() < 4
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 2
+    assert "is there already" in again.stderr

@@ -24,7 +24,7 @@ lint: $(VENV)/.test
 docs: $(VENV)/.base
 	$(BIN)/fdf docs
 
-# Optional: with torch, its loader is tested too.
+# Optional: with torch, loader and trainer are tested too.
 torch: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/torch.txt
 
@@ -46,7 +46,7 @@ $(BIN)/python:
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 lock:
 	$(LOCK) --group build -o requirements/base.txt
-	$(LOCK) --group test --extra synth -c requirements/base.txt -o requirements/test.txt
+	$(LOCK) --group test --extra synth --extra video -c requirements/base.txt -o requirements/test.txt
 
 clean:
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

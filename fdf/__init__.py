@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# onnxruntime's wheels report usage to their maker unless told not to before they load. What fdf looks at stays here.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # Public name → module that defines it. Loaded on first use, so that `import fdf` and `fdf --help` stay instant.
 _PUBLIC = {

@@ -1,13 +1,15 @@
-"""Make the bundled sample corpus, `fdf/data/sample/`: a maintainer's script, run once, its output is committed.
+"""Make the bundled sample corpus, `fdf/data/sample/`, anew: a maintainer's script, its output is committed.
 
-    python manifests/make_sample_corpus.py --renders DIR --small-renders DIR --portraits DIR [--skimage DIR] [--out DIR]
+    python manifests/make_sample_corpus.py [--out DIR] [--photos DIR] [--portraits DIR] [--skimage DIR]
 
-`--renders` and `--small-renders` hold rendered people (512 and 160 px JPEGs) with a `ground-truth.jsonl`: id, file, box,
-kp (seven named keypoints), yaw, pitch, roll, y up. `--portraits` holds `astronaut.png` and `grace_hopper.jpg`. The same
-inputs and the same versions of Pillow, numpy and OpenCV give the same bytes.
+People are rendered by `fdf.synth` with the seed below: a quarter of an hour on one core. What is rendered lies in
+`--photos` (default `build/sample-photos`) and is not rendered twice; the folder's names follow what was asked for and
+`fdf.synth.source.VERSION`. The two portraits and the pictures without people are read from the corpus as it is, unless
+`--portraits` (`astronaut.png`, `grace_hopper.jpg`) or `--skimage` (`skimage/data`) say where the originals lie. The same
+versions of fdf, Mitsuba, Pillow and numpy give the same bytes on one platform.
 
-People are cut out of their renders with GrabCut and pasted into scenes by whole pixels after one resize, so the truth
-(boxes, keypoints) follows every step exactly: (x, y) → (x·sx + dx, y·sy + dy), pixel edges as origin.
+Most photos are the bytes that `fdf.synth` wrote. Where one is scaled or hung on a wall, its truth follows exactly:
+(x, y) → (x·sx + dx, y·sy + dy), pixel edges as origin.
 """
 
 from __future__ import annotations
@@ -22,18 +24,22 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote_plus
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-KEYPOINTS = ("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder")
+from fdf.store.files import write_bytes
+from fdf.synth.head import ASSET_SHA256
+from fdf.synth.recipe import SynthRecipe
+from fdf.synth.scene import COMMENT, Appearance, Plan, make_photo
+from fdf.synth.source import VERSION
+
 LONG_EDGE = 500
-COMMENT = b"A rendered person who does not exist; sample picture of fdf, CC0 1.0"
 Size = tuple[int, int]
 Floats = NDArray[np.float64]
 
@@ -70,7 +76,7 @@ OWNERS = {
     15: ("scikit-image data (sample rows)", "cc0"),
 }
 
-RENDER = "rendered people"
+RENDER = "fdf synth"
 MADE = "made for this corpus"
 CC0 = "CC0-1.0"
 
@@ -79,7 +85,7 @@ CC0 = "CC0-1.0"
 
 @dataclass(frozen=True)
 class Face:
-    """One face: box, seven keypoints (COCO order), pose as sampled, and who it is."""
+    """One face: box, seven keypoints (x, y, visible) in COCO order, pose, and who it is."""
 
     identity: str
     box: Floats
@@ -91,8 +97,9 @@ class Face:
 
     def moved(self, sx: float, sy: float, dx: float, dy: float) -> Face:
         """The same face after the picture was scaled, then shifted."""
-        s, d = np.array([sx, sy]), np.array([dx, dy], float)
-        return replace(self, box=self.box * np.tile(s, 2) + np.tile(d, 2), keypoints=self.keypoints * s + d)
+        s, d = np.array([sx, sy, 1]), np.array([dx, dy, 0], float)
+        box = self.box * np.tile(s[:2], 2) + np.tile(d[:2], 2)
+        return replace(self, box=box, keypoints=self.keypoints * s + d)
 
     def to_json(self) -> dict[str, object]:
         """Plain values, pixels to two decimals, degrees to one."""
@@ -100,7 +107,7 @@ class Face:
         return {
             "identity": self.identity,
             "box": [round(float(v), 2) for v in self.box],
-            "keypoints": [[round(float(x), 2), round(float(y), 2)] for x, y in self.keypoints],
+            "keypoints": [[round(float(x), 2), round(float(y), 2), int(seen)] for x, y, seen in self.keypoints],
             **pose,
             "labels": self.labels,
         }
@@ -108,231 +115,116 @@ class Face:
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture and the faces in it."""
+    """A picture and the faces in it; `data` are its bytes, if it has some and they are untouched."""
 
     image: Image.Image
     faces: tuple[Face, ...] = ()
+    data: bytes | None = None
 
     def resized(self, size: Size) -> Shot:
-        """Scaled to `size`; colour under transparency does not bleed."""
-        mode = "RGBa" if self.image.mode == "RGBA" else self.image.mode
-        image = self.image.convert(mode).resize(size, Image.Resampling.LANCZOS).convert(self.image.mode)
+        """Scaled to `size`."""
         sx, sy = size[0] / self.image.width, size[1] / self.image.height
-        return Shot(image, tuple(f.moved(sx, sy, 0, 0) for f in self.faces))
+        faces = tuple(f.moved(sx, sy, 0, 0) for f in self.faces)
+        return Shot(self.image.resize(size, Image.Resampling.LANCZOS), faces)
 
     def fitted(self, long_edge: int = LONG_EDGE) -> Shot:
         """Scaled so that the long edge is `long_edge` pixels, as the mirror's pictures are."""
         s = long_edge / max(self.image.size)
         return self.resized((round(self.image.width * s), round(self.image.height * s)))
 
-    def cropped(self, x0: int, y0: int, x1: int, y1: int) -> Shot:
-        """The part [x0, x1) × [y0, y1)."""
-        return Shot(self.image.crop((x0, y0, x1, y1)), tuple(f.moved(1, 1, -x0, -y0) for f in self.faces))
-
     def changed(self, change: Callable[[Image.Image], Image.Image]) -> Shot:
         """Other colours, same geometry."""
         return Shot(change(self.image), self.faces)
 
 
-class Renders:
-    """Rendered people by file stem (`90000_0`), whole or cut out of their backdrop."""
+Person = int | tuple[int, int]
+"""Number of a person, or (number, shot): a person in their shot 0, or in another one."""
 
-    def __init__(self, *folders: Path) -> None:
-        """Read the ground truth of every folder."""
-        self._rows: dict[str, tuple[Path, dict[str, object]]] = {}
-        for folder in folders:
-            for line in (folder / "ground-truth.jsonl").read_text().splitlines():
-                row = json.loads(line)
-                self._rows[Path(row["file"]).stem] = folder / row["file"], row
-
-    def __call__(self, stem: str) -> Shot:
-        """The whole render."""
-        path, row = self._rows[stem]
-        face = Face(
-            identity=f"render-{row['id']}",
-            box=np.array(row["box"]),
-            keypoints=np.array([row["kp"][name] for name in KEYPOINTS]),  # type: ignore[index]
-            yaw=row["yaw"],  # type: ignore[arg-type]
-            pitch=row["pitch"],  # type: ignore[arg-type]
-            roll=-float(row["roll"]),  # type: ignore[arg-type]  # y is up in the renderer, down in pictures
-        )
-        return Shot(Image.open(path).convert("RGB"), (face,))
-
-    def cut(self, stem: str) -> Shot:
-        """The person alone, RGBA."""
-        shot = self(stem)
-        image = shot.image.copy()
-        image.putalpha(_matte(np.asarray(shot.image), shot.faces[0]))
-        return Shot(image, shot.faces)
+SEED = 2012
+FACING = SynthRecipe.model_validate(
+    {
+        "pose": {"wide_share": 0.0, "yaw_sigma": 16.0},
+        "wear": {"mask_share": 0.0, "object_share": 0.0, "sunglasses_share": 0.0},
+        "camera": {"blur_share": 0.0, "night_share": 0.04, "jpeg_quality": (80, 95), "face_fraction": (0.38, 0.6)},
+    }
+)
+"""Faces that detectors find; what makes a picture hard is done to it on purpose, below."""
+TURNED = FACING.model_copy(update={"pose": SynthRecipe.model_validate({"pose": {"wide_share": 1.0}}).pose})
 
 
-def _matte(rgb: NDArray[np.uint8], face: Face) -> Image.Image:
-    """Alpha of the person, by GrabCut seeded from the face box and the shoulders."""
-    h, w = rgb.shape[:2]
-    x0, y0, x1, y1 = face.box
-    bw, bh, cx, cy = x1 - x0, y1 - y0, (x0 + x1) / 2, (y0 + y1) / 2
-    left, right = face.keypoints[5, 1], face.keypoints[6, 1]
-    mask = np.full((h, w), cv2.GC_PR_BGD, np.uint8)
+class Studio:
+    """Photos by `fdf.synth`, kept in a folder."""
 
-    def ellipse(y: float, rx: float, ry: float, value: int) -> None:
-        cv2.ellipse(mask, (int(cx), int(y)), (int(rx * bw), int(ry * bh)), 0, 0, 360, value, -1)
+    def __init__(self, folder: Path) -> None:
+        """Photos go to `folder`."""
+        self._folder = folder
 
-    def polygon(points: list[list[float]], value: int) -> None:
-        cv2.fillPoly(mask, [np.array(points).astype(np.int32)], value)
+    def portrait(self, person: Person, size: int = 400, *, index: int | None = None, turned: bool = False) -> Shot:
+        """One person; `size` is the short side in pixels, the long one ends at 500."""
+        number, shot = person if isinstance(person, tuple) else (person, 0)
+        index = number + 1000 * shot if index is None else index
+        plan = Plan(index, SEED, "portrait", size, (Appearance(number, shot),))
+        photo = self._make(plan, TURNED if turned else FACING)
+        return photo if max(photo.image.size) <= LONG_EDGE else photo.fitted()
 
-    ellipse(cy - 0.08 * bh, 0.95, 0.85, cv2.GC_PR_FGD)
-    shoulders = [[w, min(h, left) - 0.05 * bh], [w, h], [0, h], [0, min(h, right) - 0.05 * bh]]
-    polygon([[cx - 0.6 * bw, y1], [cx + 0.6 * bw, y1], *shoulders], cv2.GC_PR_FGD)
-    ellipse(cy, 0.42, 0.46, cv2.GC_FGD)
-    neck = y1 - 0.1 * bh
-    polygon([[cx - 0.2 * bw, neck], [cx + 0.2 * bw, neck], [cx + 0.3 * bw, h], [cx - 0.3 * bw, h]], cv2.GC_FGD)
-    side, top = int(0.02 * w), int(min(left, right) - 0.25 * bh)
-    mask[: int(0.02 * h)] = cv2.GC_BGD
-    mask[:top, :side] = mask[:top, -side:] = cv2.GC_BGD
+    def group(self, index: int, *people: Person) -> Shot:
+        """People side by side; `index` decides about place and light."""
+        return self._several("group", index, people)
 
-    cv2.setRNGSeed(1)
-    cv2.setNumThreads(1)
-    bgr = np.ascontiguousarray(rgb[..., ::-1])
-    cv2.grabCut(bgr, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 6, cv2.GC_INIT_WITH_MASK)
-    person = ((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(person)
-    person = (labels == 1 + np.argmax(stats[1:, cv2.CC_STAT_AREA])).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(1 - person)
-    for hole in range(1, count):
-        if stats[hole, cv2.CC_STAT_AREA] < 0.01 * h * w:
-            person[labels == hole] = 1
-    soft = cv2.erode(person, np.ones((3, 3), np.uint8)).astype(np.float32)
-    soft = cv2.GaussianBlur(soft, (0, 0), max(0.6, 1.2 * h / 512))
-    return Image.fromarray((soft * 255).round().astype(np.uint8))
+    def crowd(self, index: int, *people: Person) -> Shot:
+        """People near and far."""
+        return self._several("crowd", index, people)
+
+    def _several(self, scene: Literal["group", "crowd"], index: int, people: tuple[Person, ...]) -> Shot:
+        cast = tuple(Appearance(*one) if isinstance(one, tuple) else Appearance(one, 0) for one in people)
+        return self._make(Plan(index, SEED, scene, 333, cast), FACING)
+
+    def _make(self, plan: Plan, recipe: SynthRecipe) -> Shot:
+        asked = {"plan": asdict(plan), "recipe": recipe.fingerprint(), "version": VERSION, "assets": ASSET_SHA256}
+        name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+        picture, truth = self._folder / f"{name}.jpg", self._folder / f"{name}.json"
+        if not truth.is_file():
+            photo = make_photo(plan, recipe)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_bytes(picture, photo.jpeg)
+            write_bytes(truth, json.dumps(photo.truth).encode())
+            print(f"rendered {plan.scene} of {[one.person for one in plan.cast]}", flush=True)
+        data = picture.read_bytes()
+        faces = tuple(
+            Face(row["person"], np.array(row["box"]), np.reshape(row["keypoints"], (7, 3)), row["yaw"], row["pitch"], row["roll"])  # noqa: E501
+            for row in json.loads(truth.read_bytes())
+        )  # fmt: skip
+        return Shot(Image.open(io.BytesIO(data)).convert("RGB"), faces, data)
 
 
-# --- scenes --------------------------------------------------------------------------------------------------------
+# --- a wall --------------------------------------------------------------------------------------------------------
 
 Colour = tuple[int, int, int]
 
 
-def _gradient(size: Size, top: Colour, bottom: Colour) -> Image.Image:
-    t = np.linspace(0, 1, size[1])[:, None, None]
-    rows = np.array(top) * (1 - t) + np.array(bottom) * t
-    return Image.fromarray(np.broadcast_to(rows, (size[1], size[0], 3)).round().astype(np.uint8))
-
-
-def bokeh(size: Size, seed: int, top: Colour = (58, 52, 84), bottom: Colour = (120, 84, 70)) -> Image.Image:
-    """Out-of-focus lights of an evening street."""
-    rng = np.random.default_rng(seed)
-    image = _gradient(size, top, bottom)
-    lights = Image.new("RGB", size)
-    draw = ImageDraw.Draw(lights)
-    for _ in range(45):
-        x, y = rng.uniform(0, size[0]), rng.uniform(0, size[1])
-        r, warm = rng.uniform(6, 26), rng.uniform(0.3, 1)
-        draw.ellipse((x - r, y - r, x + r, y + r), fill=(int(150 * warm), int(105 * warm), int(60 * warm)))
-    lights = lights.filter(ImageFilter.GaussianBlur(5))
-    return Image.fromarray(np.clip(np.asarray(image, int) + np.asarray(lights), 0, 255).astype(np.uint8))
-
-
-def park(size: Size, seed: int, horizon: float = 0.55) -> Image.Image:
-    """Sky, a line of trees and a lawn, slightly out of focus."""
-    rng = np.random.default_rng(seed)
-    w, h = size
-    image = _gradient(size, (142, 178, 214), (222, 230, 232))
-    draw = ImageDraw.Draw(image)
-    edge = int(horizon * h)
-    for _ in range(60):
-        x, r = rng.uniform(-20, w + 20), rng.uniform(14, 46)
-        y, shade = edge - rng.uniform(0, 50), rng.uniform(0.6, 1.1)
-        colour = (int(62 * shade), int(94 * shade), int(52 * shade))
-        draw.ellipse((x - r, y - r, x + r, y + r), fill=colour)
-    draw.rectangle((0, edge, w, h), fill=(104, 134, 74))
-    image = image.filter(ImageFilter.GaussianBlur(4))
-    lawn = rng.normal(0, 9, (h, w, 1)) * (np.arange(h)[:, None, None] > edge)
-    return Image.fromarray(np.clip(np.asarray(image, float) + lawn, 0, 255).astype(np.uint8))
-
-
-def textured(path: Path, size: Size, tint: Colour, blur: float = 0.0) -> Image.Image:
-    """A grey texture (bricks, gravel) in the colour `tint`."""
-    grey = Image.open(path).convert("L").transpose(Image.Transpose.ROTATE_90)  # courses of bricks lie
+def textured(picture: Image.Image, size: Size, tint: Colour) -> Image.Image:
+    """A grey texture (bricks) in the colour `tint`."""
+    grey = picture.convert("L").transpose(Image.Transpose.ROTATE_90)  # courses of bricks lie
     scale = max(size[0] / grey.width, size[1] / grey.height)
     grey = grey.resize((round(grey.width * scale) + 1, round(grey.height * scale) + 1), Image.Resampling.LANCZOS)
-    grey = grey.crop((0, 0, *size)).filter(ImageFilter.GaussianBlur(blur))
-    values = np.asarray(grey, float)[..., None]
+    values = np.asarray(grey.crop((0, 0, *size)), float)[..., None]
     return Image.fromarray(np.clip(values / values.mean() * np.array(tint), 0, 255).astype(np.uint8))
 
 
-def photo(path: Path, size: Size, blur: float) -> Image.Image:
-    """A picture filling the frame, out of focus."""
-    image = Image.open(path).convert("RGB")
-    scale = max(size[0] / image.width, size[1] / image.height)
-    image = image.resize((round(image.width * scale) + 1, round(image.height * scale) + 1), Image.Resampling.LANCZOS)
-    return image.crop((0, 0, *size)).filter(ImageFilter.GaussianBlur(blur))
-
-
-@dataclass(frozen=True)
-class Person:
-    """Somebody in a scene: which render, height of the face box, where the middle and the bottom of the cut-out go."""
-
-    stem: str
-    face: float
-    x: float
-    bottom: float
-
-
-@dataclass(frozen=True)
-class Rail:
-    """A band across the scene from `top` down, which hides what stands behind: a hedge, a bench, a table."""
-
-    top: int
-    colour: Colour
-    rough: float = 6.0
-
-
-def scene(renders: Renders, backdrop: Image.Image, things: Iterable[Person | Rail], seed: int) -> Shot:
-    """Paste people and rails over the backdrop, back to front. Raises if a face is covered or leaves the picture."""
-    rng = np.random.default_rng(seed)
-    canvas, faces = backdrop.convert("RGB"), list[Face]()
-    w, h = canvas.size
-    for thing in things:
-        layer = Image.new("RGBA", canvas.size)
-        fresh: tuple[Face, ...] = ()
-        if isinstance(thing, Rail):
-            band = np.array(thing.colour) + rng.normal(0, thing.rough, (h, w, 1))
-            band += 22.0 * (np.abs(np.arange(h) - thing.top - 3) < 3)[:, None, None]
-            rail = Image.fromarray(np.clip(band, 0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.8))
-            layer.paste(rail.crop((0, thing.top, w, h)), (0, thing.top))
-        else:
-            person = renders.cut(thing.stem)
-            scale = thing.face / (person.faces[0].box[3] - person.faces[0].box[1])
-            person = person.resized((round(person.image.width * scale), round(person.image.height * scale)))
-            dx, dy = round(thing.x - person.image.width / 2), round(thing.bottom - person.image.height)
-            layer.paste(person.image, (dx, dy))
-            fresh = tuple(f.moved(1, 1, dx, dy) for f in person.faces)
-        alpha = np.asarray(layer.getchannel("A"))
-        for face in faces:
-            x0, y0, x1, y1 = face.box.round().astype(int)
-            if (alpha[y0:y1, x0:x1] > 127).mean() > 0.06:
-                msg = f"{thing} covers {face.identity}"
-                raise ValueError(msg)
-        canvas.paste(layer, (0, 0), layer)
-        faces += fresh
-    for face in faces:
-        if face.box[:2].min() < 0 or (face.box[2:] > (w, h)).any():
-            msg = f"{face.identity} leaves the picture"
-            raise ValueError(msg)
-    grain = np.asarray(canvas, float) + rng.normal(0, 2.0, (h, w, 1))
-    return Shot(Image.fromarray(np.clip(grain, 0, 255).astype(np.uint8)), tuple(faces))
-
-
-def gallery(renders: Renders, wall: Image.Image, frames: Iterable[tuple[str, int, int, int]]) -> Shot:
-    """Framed prints (stem, x, y, side) on a wall."""
+def gallery(wall: Image.Image, frames: Iterable[tuple[Shot, int, int, int]]) -> Shot:
+    """Framed prints (square photo, x, y, side) on a wall."""
     canvas, faces = wall.convert("RGB"), list[Face]()
-    for stem, x, y, side in frames:
+    for print_, x, y, side in frames:
+        if print_.image.width != print_.image.height:
+            msg = f"{print_.faces[0].identity} is not square"
+            raise ValueError(msg)
         shadow = Image.new("L", canvas.size)
         ImageDraw.Draw(shadow).rectangle((x - 8, y - 6, x + side + 16, y + side + 18), fill=120)
         canvas.paste((20, 15, 15), (0, 0), shadow.filter(ImageFilter.GaussianBlur(6)))
         draw = ImageDraw.Draw(canvas)
         draw.rectangle((x - 12, y - 12, x + side + 11, y + side + 11), fill=(52, 38, 30))
         draw.rectangle((x - 7, y - 7, x + side + 6, y + side + 6), fill=(236, 232, 222))
-        person = renders(stem).resized((side, side))
+        person = print_.resized((side, side))
         canvas.paste(person.image, (x, y))
         faces += [f.moved(1, 1, x, y) for f in person.faces]
     return Shot(canvas, tuple(faces))
@@ -344,7 +236,7 @@ def gallery(renders: Renders, wall: Image.Image, frames: Iterable[tuple[str, int
 def jpeg(image: Image.Image, quality: int = 86, **options: object) -> bytes:
     """A baseline JPEG with a comment that says what the picture is."""
     out = io.BytesIO()
-    image.save(out, "JPEG", **{"quality": quality, "optimize": True, "comment": COMMENT} | options)
+    image.save(out, "JPEG", **{"quality": quality, "optimize": True, "comment": COMMENT.encode()} | options)
     return out.getvalue()
 
 
@@ -407,7 +299,7 @@ class Row:
     tags: tuple[str, ...] = ("sample", "render")
     machine_tags: tuple[str, ...] = ("fdf:sample=1",)
     taken: str = ""
-    device: str = "Virtual Camera"
+    device: str = "fdf synth (rendered)"
     description: str = "A sample row of fdf."
     place: tuple[str, str, str] = ("", "", "")
     extension: str = "jpg"
@@ -486,10 +378,27 @@ class Entry:
     routes: tuple[tuple[str, dict[str, object]], ...] = ()
 
 
+class Old:
+    """Pictures of the corpus as it is, by what their rows say: those that nobody rendered."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read all of it that is not rendered, since it may be written over."""
+        self._data: dict[str, bytes] = {}
+        text = bz2.decompress((folder / "yfcc100m_sample.tsv.bz2").read_bytes()).decode()
+        for cells in (line.split("\t") for line in text.splitlines()):
+            if len(cells) == 23 and cells[1] in {f"{90_000_000 + owner}@N00" for owner in (13, 14, 15)}:
+                self._data[cells[6]] = (folder / "mirror" / mirror_key(cells[14], cells[21])).read_bytes()
+
+    def __call__(self, title: str) -> bytes:
+        """Bytes of the picture with this title."""
+        return self._data[quote_plus(title)]
+
+
 @dataclass
 class Corpus:
     """Collects entries; numbers photos in the order they come."""
 
+    old: Old
     entries: list[Entry] = field(default_factory=list)
 
     def row(self, owner: int, title: str, **more: object) -> Row:
@@ -499,7 +408,7 @@ class Corpus:
     def add(self, row: Row, shot: Shot | None, what: str, **more: object) -> Entry:
         """A picture (JPEG unless `data` is given) or a row without one."""
         if shot is not None:
-            more = {"data": more.get("data") or jpeg(shot.image), "faces": shot.faces, "size": shot.image.size} | more
+            more = {"data": shot.data or jpeg(shot.image), "faces": shot.faces, "size": shot.image.size} | more
             more = {"origin": RENDER, "rights": CC0} | more
         entry = Entry(row, what, **more)  # type: ignore[arg-type]
         self.entries.append(entry)
@@ -508,110 +417,73 @@ class Corpus:
 
 # --- the corpus ----------------------------------------------------------------------------------------------------
 
-PARK_ROWS = (Person("20002_1", 62, 105, 246), Person("20004_0", 60, 250, 240), Person("20008_1", 62, 392, 246))
-SQUARE, TALL, WIDE = "square", "tall", "wide"
-PLAIN = (
-    # stem, owner, shape, row details
-    ("90000_0", 1, SQUARE, {}),
-    ("90003_0", 1, SQUARE, {}),
-    ("90004_0", 2, TALL, {"raw_title": "Salt+%26amp%3B+pepper%3A+render+90004"}),
-    ("90006_0", 2, SQUARE, {"taken": "4501-01-01 00:00:00.0"}),
-    ("90009_0", 3, TALL, {"place": ("12.5", "200.0", "16")}),
-    ("90014_0", 3, SQUARE, {"raw_title": "Caf%E9+au+lait%2C+rendu+90014+%FF%FE"}),
-    ("90016_0", 5, WIDE, {"title": "Render 90016 😀 👩🏽‍🦱 🏳️‍🌈", "tags": ("sample", "render", "émoji 😀")}),
-    ("90017_0", 5, TALL, {"title": "שלום עולם — دنيا — render 90017 \u202etxt.exe"}),
-    ("90018_0", 6, SQUARE, {}),
-    ("90024_0", 6, SQUARE, {"title": '<script>alert("90024")</script><img src=x onerror=alert(1)>'}),
-    ("90027_0", 7, SQUARE, {"title": "Render 90027, a very long title " + "that goes on and on " * 100}),
-    ("90033_0", 7, SQUARE, {"title": 'Render 90033\non two lines\twith a tab, a "quote" and a \\ backslash'}),
-    ("90034_0", 8, TALL, {"title": '=HYPERLINK("http://example.org","render 90034")'}),
-    ("90036_0", 8, SQUARE, {"title": ""}),
-    ("90038_0", 9, SQUARE, {"place": ("-30.25", "40.5", "3")}),
-    ("90040_0", 9, WIDE, {"taken": ""}),
+PLAIN: tuple[tuple[int, int, dict[str, object]], ...] = (
+    # person, owner, row details
+    (15, 1, {}),
+    (2, 1, {}),
+    (45, 2, {"raw_title": "Salt+%26amp%3B+pepper%3A+render+45"}),
+    (28, 2, {"taken": "4501-01-01 00:00:00.0"}),
+    (0, 3, {"place": ("12.5", "200.0", "16")}),
+    (38, 3, {"raw_title": "Caf%E9+au+lait%2C+rendu+38+%FF%FE"}),
+    (8, 5, {"title": "Render 8 😀 👩🏽‍🦱 🏳️‍🌈", "tags": ("sample", "render", "émoji 😀")}),
+    (20, 5, {"title": "שלום עולם — دنيا — render 20 \u202etxt.exe"}),
+    (24, 6, {}),
+    (31, 6, {"title": '<script>alert("31")</script><img src=x onerror=alert(1)>'}),
+    (12, 7, {"title": "Render 12, a very long title " + "that goes on and on " * 100}),
+    (4, 7, {"title": 'Render 4\non two lines\twith a tab, a "quote" and a \\ backslash'}),
+    (37, 8, {"title": '=HYPERLINK("http://example.org","render 37")'}),
+    (36, 8, {"title": ""}),
+    (68, 9, {"place": ("-30.25", "40.5", "3")}),
+    (60, 9, {"taken": ""}),
 )
 
 
-def _shaped(shot: Shot, shape: str) -> Shot:
-    """Square, upright 4:5 or lying 5:4 around the face, long edge 500."""
-    x0, y0, x1, y1 = shot.faces[0].box
-    w, h = shot.image.size
-    if shape == TALL:
-        left = int(np.clip((x0 + x1) / 2 - 0.4 * w, 0, 0.2 * w))
-        return shot.cropped(left, 0, left + int(0.8 * w), h).fitted()
-    if shape == WIDE:
-        top = int(np.clip((y0 + y1) / 2 - 0.42 * h, 0, 0.2 * h))
-        return shot.cropped(0, top, w, top + int(0.8 * h)).fitted()
-    return shot.fitted()
-
-
-def add_singles(c: Corpus, renders: Renders) -> None:
-    """(a) Renders as they are; many of their rows hold surprises of the real file."""
-    for stem, owner, shape, details in PLAIN:
-        title = details.get("title", f"Render {stem[:5]}")
+def add_singles(c: Corpus, studio: Studio) -> None:
+    """(a) Portraits as they are; many of their rows hold surprises of the real file."""
+    for person, owner, details in PLAIN:
+        title = details.get("title", f"Render {person}")
         rest = {k: v for k, v in details.items() if k != "title"}
         odd = {"taken": "impossible date taken", "place": "a place"}
         note = ", ".join(odd.get(k, f"odd {k.removeprefix('raw_')}") for k in details)
-        if "place" in rest and rest["place"][1] == "200.0":
+        if details.get("place") == ("12.5", "200.0", "16"):
             note = "impossible latitude"
         row = c.row(owner, str(title), **rest)
-        c.add(row, _shaped(renders(stem), shape), f"render {stem}, {shape}" + (f"; {note}" if note else ""))
+        c.add(row, studio.portrait(person), f"portrait of person {person}" + (f"; {note}" if note else ""))
 
 
-def add_groups(c: Corpus, renders: Renders, skimage: Path) -> None:
+def add_groups(c: Corpus, studio: Studio) -> None:
     """(b) Several people in one picture, and (c) small faces in a larger scene."""
-    brick, coffee, rocket = skimage / "brick.png", skimage / "coffee.png", skimage / "rocket.jpg"
-    wood, hedge, stone = (112, 84, 62), (66, 92, 54), (150, 144, 136)
-    wide, low = (500, 375), (500, 333)
-    with_brick, with_coffee = f"{RENDER}; wall: scikit-image brick (CC0)", f"{RENDER}; background: scikit-image coffee"
-    with_rocket = f"{RENDER}; background: scikit-image rocket (public domain)"
-    row_of_four = [Person(s, 88, 66 + 122 * i, 282) for i, s in enumerate(("20006_0", "20010_0", "20013_0", "20022_0"))]
-    front = [Person(s, 104, x, 376) for s, x in (("20007_1", 166), ("20020_1", 334))]
-    crowd = [
-        Person(s, f, 45 + 82 * i, 262)
-        for i, (s, f) in enumerate(
-            (("20012_1", 46), ("20016_0", 52), ("20019_1", 41), ("20023_0", 55), ("20024_0", 44), ("20027_0", 49))
-        )
-    ]
-    three = [Person("90023_0", 138, 86, 334), Person("90029_0", 130, 414, 334), Person("90028_0", 142, 250, 334)]
-    near = [
-        Person("20000_1", 66, 350, 285),
-        Person("20005_1", 58, 445, 280),
-        Rail(272, wood),
-        Person("90026_0", 200, 150, 376),
-    ]
-    frames = [
-        ("20011_0", 45, 40, 175),
-        ("20025_0", 285, 30, 160),
-        ("20026_1", 62, 265, 130),
-        ("20028_0", 255, 230, 190),
-    ]
-    spectators = [Person("20001_1", 46, 120, 334), Person("20009_1", 50, 215, 334), Person("20020_0", 44, 330, 334)]
-    table = [Person("20025_1", 70, 160, 262), Person("20026_0", 62, 345, 258), Rail(240, wood)]
-    far = [Person("20022_1", 16, 330, 196), Rail(192, hedge, 12)]
-    for owner, title, shot, what, origin in (
-        (1, "Two of them in the evening", scene(renders, bokeh(wide, 1), [Person("90002_0", 172, 136, 376), Person("90007_0", 178, 362, 376)], 1), "two people", RENDER),  # noqa: E501
-        (2, "At the café", scene(renders, photo(coffee, low, 12), [Person("90019_0", 164, 128, 334), Person("90030_0", 146, 368, 334)], 2), "two people", with_coffee),  # noqa: E501
-        (3, "Three in the park", scene(renders, park(low, 3), three, 3), "three people", RENDER),
-        (5, "One near, two far", scene(renders, bokeh(wide, 4, (40, 60, 74), (96, 92, 88)), near, 4), "three people at different scales", RENDER),  # noqa: E501
-        (7, "Four against a wall", scene(renders, textured(brick, (500, 281), (150, 96, 78)), row_of_four, 5), "four people, faces of 88 px", with_brick),  # noqa: E501
-        (8, "Portraits on a wall", gallery(renders, textured(brick, (500, 460), (188, 180, 166)), frames), "four framed portraits", with_brick),  # noqa: E501
-        (10, "Two rows", scene(renders, park(wide, 7, 0.5), [*PARK_ROWS, Rail(226, stone), *front], 7), "five people in two rows", RENDER),  # noqa: E501
-        (10, "Behind the hedge", scene(renders, park(low, 8), [*crowd, Rail(254, hedge, 12)], 8), "six people, faces of 41–55 px", RENDER),  # noqa: E501
-        (2, "Waiting for the launch", scene(renders, photo(rocket, low, 1.2), spectators, 9), "three people, faces of 44–50 px", with_rocket),  # noqa: E501
-        (9, "A table for two", scene(renders, photo(coffee, wide, 14), table, 10), "two people, faces of 62–70 px", with_coffee),  # noqa: E501
-        (6, "Alone with the bricks", scene(renders, textured(brick, wide, (142, 148, 156)), [Person("20000_0", 42, 352, 376)], 11), "one person, face of 42 px", with_brick),  # noqa: E501
-    ):  # fmt: skip
-        c.add(c.row(owner, title), shot, what, origin=origin)
-    shot = scene(renders, park(low, 12), far, 12)
-    c.add(
-        c.row(6, "Somebody far away"),
-        shot,
-        "one person, face of 16 px",
-        aim="detect: no_face or filter: face_too_small",
-    )
+    wall = textured(Image.open(io.BytesIO(c.old("Brick wall"))), (500, 460), (188, 180, 166))
+    frames = [(14, 2, 45, 40, 175), (33, 4, 285, 30, 160), (35, 5, 62, 265, 130), (39, 6, 255, 230, 190)]
+    prints = [(studio.portrait(person, 190, index=i), *place) for person, i, *place in frames]
+    for owner, title, shot, what, aim in (
+        (1, "Two of them in the evening", studio.group(5, 70, 71), "two people", ""),
+        (2, "At the café", studio.group(0, 72, 73), "two people", ""),
+        (3, "Three of us", studio.group(9, 74, 75, 76), "three people", ""),
+        (5, "One near, two far", studio.crowd(360, 77, 78, 79), "three people at different scales", ""),
+        (7, "Four of us", studio.group(6, 80, 81, 82, 83), "four people", ""),
+        (8, "Portraits on a wall", gallery(wall, prints), "four framed portraits", ""),
+        (10, "All five", studio.group(3, 84, 85, 86, 87, 88), "five people", ""),
+        (10, "Everybody came", studio.crowd(18, *range(89, 97)), "crowd of eight", ""),
+        (2, "Waiting for the launch", studio.crowd(7, *range(97, 111)), "crowd of fourteen", ""),
+        (9, "By the window", studio.crowd(105, 111, 112), "two people", ""),
+        (6, "Alone in the library", studio.crowd(106, 113), "one person", ""),
+        (
+            6,
+            "Somebody far away",
+            studio.crowd(356, 114).fitted(400),
+            "one person",
+            "detect: no_face or filter: face_too_small",
+        ),
+    ):
+        high = sorted(round(face.box[3] - face.box[1]) for face in shot.faces)
+        sizes = f"{high[0]}–{high[-1]}" if high[-1] > high[0] else f"{high[0]}"
+        text = f"{what}, face{'s' if len(high) > 1 else ''} of {sizes} px"
+        origin = f"{RENDER}; wall: scikit-image brick (CC0)" if "framed" in what else RENDER
+        c.add(c.row(owner, title), shot, text, origin=origin, aim=aim)
 
 
-def add_hard(c: Corpus, renders: Renders) -> None:
+def add_hard(c: Corpus, studio: Studio) -> None:
     """(d) Too dark, too bright, blurred; (e) steep yaw; (f) turned by EXIF; other encodings."""
 
     def levels(gain: float, offset: float) -> Callable[[Image.Image], Image.Image]:
@@ -620,86 +492,86 @@ def add_hard(c: Corpus, renders: Renders) -> None:
     def blur(radius: float) -> Callable[[Image.Image], Image.Image]:
         return lambda image: image.filter(ImageFilter.GaussianBlur(radius))
 
-    for stem, owner, name, change, reason in (
-        ("90011_0", 2, "dark", levels(0.16, 0), "too_dark"),
-        ("90037_0", 5, "very dark", levels(0.08, 0), "too_dark"),
-        ("90020_0", 7, "overexposed", levels(0.9, 150), "too_bright"),
-        ("90032_0", 10, "very overexposed", levels(0.7, 180), "too_bright"),
-        ("90022_0", 3, "blurred", blur(9), "blurred"),
-        ("90005_0", 8, "very blurred", blur(11), "blurred"),
+    for person, owner, name, change, reason in (
+        (9, 2, "dark", levels(0.16, 0), "too_dark"),
+        (6, 5, "very dark", levels(0.08, 0), "too_dark"),
+        (48, 7, "overexposed", levels(0.9, 150), "too_bright"),
+        (64, 10, "very overexposed", levels(0.7, 180), "too_bright"),
+        (66, 3, "blurred", blur(9), "blurred"),
+        (54, 8, "very blurred", blur(11), "blurred"),
     ):
-        shot = renders(stem).changed(change).fitted()
-        c.add(c.row(owner, f"Render {stem[:5]}, {name}"), shot, f"render {stem}, {name}", aim=f"filter: {reason}")
-    for stem, owner, side in (("90008_0", 1, 500), ("90035_0", 2, 500), ("20117_0", 9, 256), ("20120_1", 10, 256)):
-        shot = renders(stem).fitted(side)
-        yaw = shot.faces[0].yaw
-        c.add(
-            c.row(owner, f"Render {stem[:5]}, from the side"), shot, f"render {stem}, yaw {yaw:.0f}°", aim="steep yaw"
-        )
-    for stem, owner, orientation in (("90012_0", 3, 6), ("90031_0", 5, 8)):
-        shot = _shaped(renders(stem), TALL)
-        data = turned(shot.image, orientation)
-        what = f"render {stem}, turned by EXIF orientation {orientation}"
-        c.add(c.row(owner, f"Render {stem[:5]}, camera held sideways"), shot, what, data=data)
-    grey = renders("90001_0").changed(lambda image: image.convert("L")).fitted()
-    c.add(c.row(1, "Render 90001 in black and white"), grey, "render 90001_0, greyscale JPEG")
-    cmyk = renders("90043_0").fitted()
+        shot = studio.portrait(person).changed(change)
+        c.add(c.row(owner, f"Render {person}, {name}"), shot, f"person {person}, {name}", aim=f"filter: {reason}")
+    for person, owner, size in ((1, 1, 400), (13, 2, 400), (25, 9, 256), (57, 10, 256)):
+        shot = studio.portrait(person, size, turned=True)
+        what = f"person {person}, yaw {shot.faces[0].yaw:.0f}°"
+        c.add(c.row(owner, f"Render {person}, from the side"), shot, what, aim="steep yaw")
+    for person, owner, orientation in ((30, 3, 6), (46, 5, 8)):
+        shot = studio.portrait(person)
+        what = f"person {person}, turned by EXIF orientation {orientation}"
+        row = c.row(owner, f"Render {person}, camera held sideways")
+        c.add(row, shot, what, data=turned(shot.image, orientation))
+    grey = studio.portrait(23).changed(lambda image: image.convert("L"))
+    c.add(c.row(1, "Render 23 in black and white"), grey, "person 23, greyscale JPEG")
+    cmyk = studio.portrait(27)
     data = jpeg(cmyk.image.convert("CMYK"))
-    c.add(c.row(6, "Render 90043, ready for print"), cmyk, "render 90043_0, CMYK JPEG", data=data)
-    slow = renders("90010_0").fitted()
+    c.add(c.row(6, "Render 27, ready for print"), cmyk, "person 27, CMYK JPEG", data=data)
+    slow = studio.portrait(53)
     data = jpeg(slow.image, progressive=True)
-    c.add(c.row(7, "Render 90010, line by line"), slow, "render 90010_0, progressive JPEG", data=data)
-    tiny = renders("90039_0").fitted(320)
+    c.add(c.row(7, "Render 53, line by line"), slow, "person 53, progressive JPEG", data=data)
+    tiny = studio.portrait(51, 300)
     out = io.BytesIO()
     tiny.image.quantize(128).save(out, "GIF")
-    row = c.row(8, "Render 90039 as a GIF", extension="gif")
-    c.add(row, tiny, "render 90039_0, GIF under its own extension", data=out.getvalue(), suffix="gif")
+    row = c.row(8, "Render 51 as a GIF", extension="gif")
+    c.add(row, tiny, "person 51, GIF under its own extension", data=out.getvalue(), suffix="gif")
 
 
-def add_repeats(c: Corpus, renders: Renders, skimage: Path) -> None:
+def add_repeats(c: Corpus, studio: Studio) -> None:
     """(g) Exact and near duplicates, and a burst: one owner, the same people within seconds."""
     by_title = {entry.row.title: entry for entry in c.entries}
-    for title, owner, word in (("Render 90003", 1, "again"), ("Render 90018", 10, "reposted by another owner")):
+    expected = {"expected": "filter: duplicate_photo"}
+    for title, owner, word in (("Render 2", 1, "again"), ("Render 24", 10, "reposted by another owner")):
         old = by_title[title]
         row = c.row(owner, f"{title}, {word}")
-        c.add(row, Shot(Image.new("L", old.size), old.faces or ()), f"the same bytes as {old.row.photo_id}", data=old.data, size=old.size, expected="filter: duplicate_photo")  # noqa: E501  # fmt: skip
-    smaller = renders("90024_0").fitted(400)
-    expected = {"expected": "filter: duplicate_photo"}
-    c.add(
-        c.row(6, "Render 90024, smaller"), smaller, "render 90024_0 at 400 px", data=jpeg(smaller.image, 62), **expected
-    )
-    shot = renders("90000_0").changed(lambda image: image.point(lambda v: min(255, round(v * 1.04)))).fitted()
-    c.add(
-        c.row(5, "Render 90000, retouched"),
-        shot,
-        "render 90000_0, brighter by 4 %",
-        data=jpeg(shot.image, 74),
-        **expected,
-    )
+        shot = Shot(Image.new("L", old.size), old.faces or (), old.data)
+        c.add(row, shot, f"the same bytes as {old.row.photo_id}", **expected)
+    smaller = studio.portrait(31).fitted(320)
+    data = jpeg(smaller.image, 62)
+    c.add(c.row(6, "Render 31, smaller"), smaller, "person 31, photo of line 10 at 320 px", data=data, **expected)
+    shot = studio.portrait(15).changed(lambda image: image.point(lambda v: min(255, round(v * 1.04))))
+    data = jpeg(shot.image, 74)
+    c.add(c.row(5, "Render 15, retouched"), shot, "person 15, photo of line 0 brighter by 4 %", data=data, **expected)
 
-    brick = textured(skimage / "brick.png", (500, 375), (132, 120, 128), 2.5)
-    alone = scene(renders, bokeh((375, 500), 20, (70, 88, 110), (60, 56, 80)), [Person("90013_0", 236, 190, 501)], 20)
-    pair = scene(renders, brick, [Person("90013_0", 172, 140, 376), Person("90041_0", 162, 358, 376)], 21)
-    shots = [renders("90013_0").fitted(), alone, pair, renders("20021_0").fitted(300), renders("20021_1").fitted(300)]
-    what = ("render 90013_0", "the same person, another frame", "the same person with a friend", "render 20021_0", "render 20021_1: same person")  # noqa: E501  # fmt: skip
-    for i, (shot, text) in enumerate(zip(shots, what, strict=True)):
+    burst = (
+        (studio.portrait(43), "person 43"),
+        (studio.portrait((43, 1)), "the same person, another frame"),
+        (studio.group(9, (43, 2), 52), "the same person with a friend"),
+        (studio.portrait(19, 300), "person 19"),
+        (studio.portrait((19, 1), 300), "person 19 again"),
+    )
+    for i, (shot, text) in enumerate(burst):
         # Camera time within seconds for the first three, half an hour later for the other pair.
         taken = f"2012-06-15 {10 + i // 3}:30:{10 + 2 * i:02d}.0"
-        origin = f"{RENDER}; wall: scikit-image brick (CC0)" if i == 2 else RENDER
         aim = "filter: duplicate_face for all but one of the burst"
-        c.add(c.row(4, f"Burst, frame {i + 1}", taken=taken), shot, f"burst: {text}", origin=origin, aim=aim)
+        c.add(c.row(4, f"Burst, frame {i + 1}", taken=taken), shot, f"burst: {text}", aim=aim)
 
 
-def add_portraits(c: Corpus, portraits: Path) -> None:
+def add_portraits(c: Corpus, portraits: Path | None) -> None:
     """(h) Public-domain portraits of real people in office, labelled by hand."""
-    collins = Face("eileen-collins", np.array([180.0, 72, 271, 178]), np.array([[226.5, 123], [247, 102.5], [203.5, 101], [272, 128], [179, 121], [326, 262], [76, 256]], float), None, None, None, "hand")  # noqa: E501  # fmt: skip
-    data = (portraits / "astronaut.png").read_bytes()
-    row = c.row(13, "Eileen Collins, NASA portrait", tags=("astronaut", "portrait"), device="", extension="png")
+    collins = Face("eileen-collins", np.array([180.0, 72, 271, 178]), np.array([[226.5, 123, 1], [247, 102.5, 1], [203.5, 101, 1], [272, 128, 0], [179, 121, 0], [326, 262, 1], [76, 256, 1]], float), None, None, None, "hand")  # noqa: E501  # fmt: skip
+    title = "Eileen Collins, NASA portrait"
+    data = (portraits / "astronaut.png").read_bytes() if portraits else c.old(title)
+    row = c.row(13, title, tags=("astronaut", "portrait"), device="", extension="png")
     c.add(row, Shot(Image.open(io.BytesIO(data)), (collins,)), "portrait of Eileen Collins, PNG under its own extension", data=data, suffix="png", origin="NASA", rights="public domain (US government work); credit: NASA")  # noqa: E501  # fmt: skip
-    hopper = Face("grace-hopper", np.array([138.0, 112, 300, 272]), np.array([[223, 193], [255, 156], [185.5, 158.5], [304, 172], [134.5, 170], [385, 316], [55, 318]], float), None, None, None, "hand")  # noqa: E501  # fmt: skip
-    shot = Shot(Image.open(portraits / "grace_hopper.jpg").convert("RGB")).fitted()
-    data = jpeg(shot.image, 88, comment=b"Grace Hopper, US Navy portrait, public domain; resized")
-    row = c.row(14, "Rear Admiral Grace Hopper, US Navy portrait", tags=("navy", "portrait"), device="")
+    hopper = Face("grace-hopper", np.array([138.0, 112, 300, 272]), np.array([[223, 193, 1], [255, 156, 1], [185.5, 158.5, 1], [304, 172, 1], [134.5, 170, 1], [385, 316, 1], [55, 318, 1]], float), None, None, None, "hand")  # noqa: E501  # fmt: skip
+    title = "Rear Admiral Grace Hopper, US Navy portrait"
+    if portraits:
+        shot = Shot(Image.open(portraits / "grace_hopper.jpg").convert("RGB")).fitted()
+        data = jpeg(shot.image, 88, comment=b"Grace Hopper, US Navy portrait, public domain; resized")
+    else:
+        data = c.old(title)
+        shot = Shot(Image.open(io.BytesIO(data)))
+    row = c.row(14, title, tags=("navy", "portrait"), device="")
     c.add(row, replace(shot, faces=(hopper,)), "portrait of Grace Hopper, resized", data=data, origin="US Navy", rights="public domain (US government work); credit: US Navy")  # noqa: E501  # fmt: skip
 
 
@@ -717,28 +589,33 @@ SKIMAGE = (
 )  # fmt: skip
 
 
-def add_faceless(c: Corpus, skimage: Path) -> None:
+def add_faceless(c: Corpus, skimage: Path | None) -> None:
     """(i) Photos without a face, from the scikit-image package."""
     for name, title, license_, _ in SKIMAGE:
-        path = skimage / name
         origin, rights = f"scikit-image, `{name}`", {"cc0": CC0, "pdm": "public domain"}[license_]
         more: dict[str, object] = {"origin": origin, "rights": rights, "faces": (), "expected": "detect: no_face"}
         tags = ("sample", "no face")
         if name == "horse.png":  # as it is: an RGBA PNG
-            image = Image.open(path)
-            more |= {"data": path.read_bytes(), "suffix": "png", "size": image.size}
-            c.add(c.row(15, title, license=license_, tags=tags, extension="png"), None, "RGBA PNG, no face", **more)
+            data = (skimage / name).read_bytes() if skimage else c.old(title)
+            more |= {"data": data, "suffix": "png", "size": Image.open(io.BytesIO(data)).size}
+            row = c.row(15, title, license=license_, tags=tags, extension="png", device="Virtual Camera")
+            c.add(row, None, "RGBA PNG, no face", **more)
             continue
-        image = Image.open(path)
-        shot = Shot(image.convert("RGB" if image.mode in ("RGB", "RGBA", "P") else "L")).fitted()
-        credit = f"scikit-image data/{name}, {rights}; resized".encode()
+        if skimage:
+            image = Image.open(skimage / name)
+            shot = Shot(image.convert("RGB" if image.mode in ("RGB", "RGBA", "P") else "L")).fitted()
+            credit = f"scikit-image data/{name}, {rights}; resized".encode()
+            data = jpeg(shot.image, 84, comment=credit)
+        else:
+            data = c.old(title)
+            shot = Shot(Image.open(io.BytesIO(data)))
         row = c.row(15, title, license=license_, tags=tags, device="")
-        c.add(row, shot, "no face", data=jpeg(shot.image, 84, comment=credit), **more)
+        c.add(row, shot, "no face", data=data, **more)
 
 
-def add_bad(c: Corpus, renders: Renders) -> None:
+def add_bad(c: Corpus, studio: Studio) -> None:
     """(j) Files and answers that go wrong, and servers that say no."""
-    whole = jpeg(renders("20030_0").fitted(400).image)
+    whole = studio.portrait(65, 300).data or b""
     image = {"origin": RENDER, "rights": CC0}
     made: dict[str, str] = {"origin": MADE, "rights": CC0}
     row = c.row(12, "Half a picture")
@@ -769,17 +646,17 @@ def add_bad(c: Corpus, renders: Renders) -> None:
     every = tuple((mirror_key(row.download_url, e), {"status": 403}) for e in ("jpg", "png", "gif"))
     c.add(row, None, "answers 403 under every extension", routes=every, expected="fetch: private")
 
-    for stem, owner, what, answer, expected in (
-        ("90042_0", 9, "429 once, then the picture", {"status": 429, "times": 1, "retry_after": 0}, "ok"),
-        ("90021_0", 10, "503 once, then the picture", {"status": 503, "times": 1}, "ok"),
-        ("90025_0", 3, "robots header that allows use", {"headers": {"X-Robots-Tag": "max-image-preview:large"}}, "ok"),
-        ("90015_0", 8, "X-Robots-Tag: noai", {"headers": {"X-Robots-Tag": "noai"}}, "fetch: opted_out"),
-        ("20034_0", 2, "noai after another directive", {"headers": {"X-Robots-Tag": "max-image-preview:large, noai"}}, "fetch: opted_out"),  # noqa: E501
-        ("20044_0", 7, "tdm-reservation: 1", {"headers": {"tdm-reservation": "1"}}, "fetch: opted_out"),
+    for person, size, owner, what, answer, expected in (
+        (42, 400, 9, "429 once, then the picture", {"status": 429, "times": 1, "retry_after": 0}, "ok"),
+        (32, 400, 10, "503 once, then the picture", {"status": 503, "times": 1}, "ok"),
+        (59, 400, 3, "robots header that allows use", {"headers": {"X-Robots-Tag": "max-image-preview:large"}}, "ok"),
+        (61, 300, 8, "X-Robots-Tag: noai", {"headers": {"X-Robots-Tag": "noai"}}, "fetch: opted_out"),
+        (67, 300, 2, "noai after another directive", {"headers": {"X-Robots-Tag": "max-image-preview:large, noai"}}, "fetch: opted_out"),  # noqa: E501
+        (40, 300, 7, "tdm-reservation: 1", {"headers": {"tdm-reservation": "1"}}, "fetch: opted_out"),
     ):  # fmt: skip
-        row = c.row(owner, f"Render {stem[:5]}")
-        shot = renders(stem).fitted(500 if stem[0] == "9" else 320)
-        c.add(row, shot, f"render {stem}; {what}", routes=routed(row, **answer), expected=expected)
+        row = c.row(owner, f"Render {person}")
+        shot = studio.portrait(person, size)
+        c.add(row, shot, f"person {person}; {what}", routes=routed(row, **answer), expected=expected)
 
 
 def odd_rows(c: Corpus) -> list[tuple[str, Entry | None, str]]:
@@ -806,7 +683,7 @@ def odd_rows(c: Corpus) -> list[tuple[str, Entry | None, str]]:
     row = c.row(5, "Please do not use either", machine_tags=("fdf:sample=1", "fdf:no_cv=1"))
     add(row, "machine tag fdf:no_cv=1", "metadata: opted_out")
     lines.append(("", None, "metadata: bad_row"))
-    twin = replace(c.entries[0].row, title="Render 90000, its id a second time")
+    twin = replace(c.entries[0].row, title=f"{c.entries[0].row.title}, its id a second time")
     lines.append(("\t".join(twin.cells()), None, "metadata: bad_row"))
     return lines
 
@@ -853,7 +730,7 @@ README = """\
 
 ## Rights
 
-**Nobody in a rendered picture exists.** They are renders made for this project and dedicated to the public domain (CC0 1.0), the scenes made of them as well. The
+**Nobody in a rendered picture exists.** They were made by [`fdf synth`](../../../docs/synth.md) and are dedicated to the public domain (CC0 1.0), as is what was made of them. The
 licences in *their metadata rows* (the six Creative Commons 2.0 licences) are **there to exercise the code**: they are not the licence of the pictures, and the
 owners are invented: NSIDs `90000001@N00` and up, photo ids from 900000000001, outside what Flickr gave out. No URL in the rows leads to a real photo.
 
@@ -866,7 +743,7 @@ Pictures without people come from the scikit-image package; its documentation (t
 
 {quotes}
 
-They were resized to 500 px and saved as JPEG, except `horse.png`, unchanged. `brick`, `coffee` and `rocket` also serve as backgrounds. Rows of these pictures carry
+They were resized to 500 px and saved as JPEG, except `horse.png`, unchanged. `brick` also serves as the wall of the framed portraits. Rows of these pictures carry
 their real licence. The rest (placeholder, broken files) was made for this corpus and is CC0 1.0.
 
 ## `routes.json`
@@ -884,11 +761,11 @@ their real licence. The rest (placeholder, broken files) was made for this corpu
 ## `truth.jsonl`
 
 `photo_id`, `file`, `width`, `height` and `faces`, possibly empty. Pixels of the upright picture (EXIF applied), (x, y) from its top left corner; box [x0, y0, x1, y1);
-keypoints in COCO order: nose, left eye, right eye, left ear, right ear, left shoulder, right shoulder, left being the subject's own. Shoulders and ears may be hidden or lie outside the
-picture. For renders, boxes and keypoints are projections of points of the mesh and follow every crop, resize and paste exactly; the box spans the face from chin to upper forehead, without ears and hair.
-The renderer's "nose" lies some 4 % of the face's height above the tip that detectors mark. `yaw`, `pitch`, `roll` are the **sampled** angles in degrees, not the composed rotation nor corrected for perspective: positive yaw
-to the subject's left, pitch up, roll clockwise in the picture. `labels: hand` marks the two portraits, labelled by eye, to about 3 px (shoulders 10 px), without pose. `identity` is the same for
-every picture of one person.
+keypoints [x, y, visible] in COCO order: nose, left eye, right eye, left ear, right ear, left shoulder, right shoulder, left being the subject's own. Hidden points (visible 0) are where they are,
+outside the picture too. Of renders, this is the truth of `fdf synth`: points of the mesh, projected, which follow every resize and paste; the box spans the face from chin to hairline and to before
+the ears. `yaw`, `pitch`, `roll` in degrees are the head's final rotation against the line of sight: positive yaw to the subject's left, pitch up, roll clockwise in the picture. What each number
+means exactly: [docs/synth.md](../../../docs/synth.md). `labels: hand` marks the two portraits, labelled by eye, to about 3 px (shoulders 10 px), without pose. `identity` is the same for every picture
+of one person; two photos of the same person never belong to two owners, but for copies of one photo.
 
 ## `expected.json`
 
@@ -964,23 +841,19 @@ def main() -> None:
     """Read the arguments and write the corpus."""
     root = Path(__file__).resolve().parents[1]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("--renders", "--small-renders", "--portraits"):
-        parser.add_argument(name, type=Path, required=True)
-    parser.add_argument("--skimage", type=Path, help="skimage/data; by default that of the installed package")
+    parser.add_argument("--photos", type=Path, default=root / "build" / "sample-photos", help="rendered photos, kept")
+    parser.add_argument("--portraits", type=Path, help="folder with astronaut.png and grace_hopper.jpg")
+    parser.add_argument("--skimage", type=Path, help="skimage/data, the folder of scikit-image's pictures")
     parser.add_argument("--out", type=Path, default=root / "fdf" / "data" / "sample")
     args = parser.parse_args()
-    if args.skimage is None:
-        import skimage
-
-        args.skimage = Path(skimage.__file__).parent / "data"
-    renders, c = Renders(args.renders, args.small_renders), Corpus()
-    add_singles(c, renders)
-    add_groups(c, renders, args.skimage)
-    add_hard(c, renders)
-    add_repeats(c, renders, args.skimage)
+    studio, c = Studio(args.photos), Corpus(Old(root / "fdf" / "data" / "sample"))
+    add_singles(c, studio)
+    add_groups(c, studio)
+    add_hard(c, studio)
+    add_repeats(c, studio)
     add_portraits(c, args.portraits)
     add_faceless(c, args.skimage)
-    add_bad(c, renders)
+    add_bad(c, studio)
     write(c, odd_rows(c), args.out)
 
 

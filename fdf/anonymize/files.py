@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from fdf.anonymize.audit_log import AuditLog
 from fdf.anonymize.base import Face, Result
 from fdf.anonymize.codecs import (
     SUFFIXES,
@@ -59,6 +60,7 @@ class Settings:
         quality: of JPEG, 1–100; AVIF and lossy WebP follow it.
         max_pixels: refuse larger pictures.
         fingerprint: of everything that the output depends on; another one makes a folder's files anew.
+        audit: gets a row for every face that the anonymizer's policy decided on, before the output gets its name.
     """
 
     known: KnownFaces | None = None
@@ -66,6 +68,7 @@ class Settings:
     quality: int = 95
     max_pixels: int = MAX_PIXELS
     fingerprint: str = ""
+    audit: AuditLog | None = None
 
 
 @dataclass
@@ -82,6 +85,7 @@ class FileReport:
         removed: what the file held besides its pixels and is not in the output.
         notes: what could not be kept.
         faces: rows of a file of faces.
+        audit: rows of the audit log.
     """
 
     file: str
@@ -93,10 +97,14 @@ class FileReport:
     removed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     faces: list[dict[str, Any]] = field(default_factory=list)
+    audit: list[dict[str, Any]] = field(default_factory=list)
 
     def row(self) -> dict[str, Any]:
-        """For the report: without the faces, and without what is empty."""
-        return {name: value for name, value in vars(self).items() if name != "faces" and value not in ("", [], {}, 0)}
+        """For the report: without faces and audit, and without what is empty."""
+        left_out = {"faces", "audit"}
+        return {
+            name: value for name, value in vars(self).items() if name not in left_out and value not in ("", [], {}, 0)
+        }
 
 
 @dataclass
@@ -153,11 +161,13 @@ def anonymize_bytes(
     faces = _faces(document, anonymizer, settings.known, name)
     report = FileReport(name, "done", frames=len(document.stills), notes=[*document.notes, *suits(document, kind)])
     stills = []
+    bare = _judged(data, document, faces, anonymizer, report)
     for frame, still in enumerate(document.stills):
-        shown = faces[frame] if document.loop is None else _held(faces, frame)
-        result = anonymizer.render(still.rgb, shown)
-        stills.append(hidden(still, result.picture, anonymizer.touched(still.rgb, shown)))
+        cover = bare[frame] if document.loop is None else _held(bare, frame)
+        result = anonymizer.render(still.rgb, cover)
+        stills.append(hidden(still, result.picture, anonymizer.touched(still.rgb, cover)))
         _add(report, result)
+        report.audit += [{**row, "input": name, "frame": frame} for row in anonymizer.drain()]
         size = still.rgb.shape[1], still.rgb.shape[0]
         report.faces.append(picture_row(name, frame, size, faces[frame]))
     out = encode(Document(**vars(document) | {"stills": stills}), kind, settings.quality)
@@ -187,6 +197,8 @@ def anonymize_file(
     out, report = anonymize_bytes(_bytes(source), kind, anonymizer, settings, name or source.name)
     with atomic_file(target) as file:
         file.write(out)
+        if settings.audit is not None:
+            settings.audit.append(report.audit)
     return report
 
 
@@ -318,6 +330,25 @@ def _faces(document: Document, anonymizer: Anonymizer, known: KnownFaces | None,
         height, width = still.rgb.shape[:2]
         found.append(_look(still, anonymizer) if known is None else known.faces(name, frame, width, height))
     return found
+
+
+def _judged(
+    data: bytes, document: Document, faces: Sequence[list[Face]], anonymizer: Anonymizer, report: FileReport
+) -> list[list[Face]]:
+    """The faces of each frame that must be hidden."""
+    policy = anonymizer.policy
+    if policy is None:
+        return list(faces)
+    sha256 = hashlib.sha256(data).hexdigest()
+    left = []
+    for frame, still in enumerate(document.stills):
+        decisions = policy.decide(still.rgb, faces[frame], sha256)
+        left.append([one.face for one in decisions if not one.shown])
+        shown = sum(one.shown for one in decisions)
+        if shown:
+            report.counts["shown"] = report.counts.get("shown", 0) + shown
+        report.audit += [policy.row(one, report.file, sha256, frame) for one in decisions]
+    return left
 
 
 def _look(still: Still, anonymizer: Anonymizer) -> list[Face]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,9 @@ from fdf.anonymize.methods import DEFAULT, Solid, make_method
 from fdf.anonymize.regions import region_of
 from fdf.errors import UsageError
 from fdf.vision.base import Pixels, check_pictures
+
+if TYPE_CHECKING:
+    from fdf.anonymize.policy import Decision, Policy
 
 
 class Finder(Protocol):
@@ -44,6 +47,7 @@ class Anonymizer:
         finder: finds the faces; None for `FaceFinder()`, made when it is first needed.
         salt: of the seeds that methods draw from. The same salt gives the same faces; None draws one that nobody knows.
         strength: of a method given by its name.
+        policy: who stays; None hides everybody. With one, a method that draws faces must keep them unlike anybody.
 
     Raises:
         UsageError: an unknown method or region, or a strength out of range.
@@ -58,11 +62,15 @@ class Anonymizer:
         finder: Finder | None = None,
         salt: str | None = None,
         strength: float = 1.0,
+        policy: Policy | None = None,
     ) -> None:
         if region not in REGIONS:
             raise UsageError("There is no such region", expected=f"one of {', '.join(REGIONS)}", got=repr(region))
         self.method = make_method(method, strength) if isinstance(method, str) else method
         self.fallback = make_method(fallback) if isinstance(fallback, str) else fallback
+        self.policy = policy
+        if policy is not None:
+            self.method, self.fallback = policy.guarded(self.method), policy.guarded(self.fallback)
         self.region: RegionName = region
         self._finder = finder
         self.salt = secrets.token_hex(16) if salt is None else salt
@@ -83,16 +91,40 @@ class Anonymizer:
         check_pictures([picture])
         return self.finder.find(picture)
 
-    def __call__(self, picture: Pixels, detections: Sequence[Face] | None = None) -> Result:
-        """Hide every face, or those of `detections` if given: bring your own boxes.
+    def __call__(self, picture: Pixels, detections: Sequence[Face] | None = None, *, sha256: str = "") -> Result:
+        """Hide every face that the policy does not show.
+
+        Args:
+            picture: upright RGB, uint8 (H, W, 3).
+            detections: all of its faces, instead of looking for them: bring your own boxes.
+            sha256: of its file, for policies that speak of certain files.
 
         Raises:
             ValueError: anything but upright RGB, uint8 (H, W, 3).
         """
-        return self.render(picture, self.detect(picture) if detections is None else detections)
+        faces = self.detect(picture) if detections is None else detections
+        return self.render(picture, [one.face for one in self.decide(picture, faces, sha256) if not one.shown])
+
+    def decide(self, picture: Pixels, faces: Sequence[Face], sha256: str = "") -> list[Decision]:
+        """What the policy says of each of a picture's faces, in order; without one they are all hidden."""
+        from fdf.anonymize.policy import Decision
+
+        if self.policy is None:
+            return [Decision(face, False, 0, "there is no policy") for face in faces]
+        return self.policy.decide(picture, faces, sha256)
+
+    def drain(self) -> list[dict[str, Any]]:
+        """Rows for the audit log of faces that were drawn since the last call."""
+        rows: list[dict[str, Any]] = []
+        for method in (self.method, self.fallback):
+            if hasattr(method, "drain"):
+                rows += method.drain()
+        return rows
 
     def render(self, picture: Pixels, faces: Sequence[Face]) -> Result:
-        """Hide these faces; nothing is looked for. Faces whose region lies outside the picture are left out.
+        """Hide these faces, whatever a policy says; nothing is looked for.
+
+        Faces whose region lies outside the picture are left out.
 
         Raises:
             ValueError: anything but upright RGB, uint8 (H, W, 3).

@@ -27,6 +27,7 @@ _METHODS: Final[dict[str, tuple[str, str]]] = {
     "solid": ("fdf.anonymize.methods", "Solid"),
     "blur": ("fdf.anonymize.methods", "Blur"),
     "pixelate": ("fdf.anonymize.methods", "Pixelate"),
+    "gan": ("fdf.anonymize.gan", "Gan"),
 }
 
 GREY: Final = (96, 96, 96)

@@ -139,6 +139,10 @@ class Tracker:
         """Tracks begun so far."""
         return self._born
 
+    def found(self, index: int) -> list[tuple[int, Face]]:
+        """Track and face of each finding of the newest frame that was looked at, if that is `index`."""
+        return [(track.number, track.faces[-1]) for track in self._tracks if track.at[-1] == index]
+
     def push(self, index: int, faces: Sequence[Face] | None, *, cut: bool = False) -> list[Covered]:
         """Add one frame; the order of its faces makes no difference.
 

@@ -31,13 +31,15 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from fdf.anonymize.audio import AUDIO_CHOICES, AudioChoice
+from fdf.anonymize.audit_log import AuditLog
 from fdf.anonymize.base import Face, Result
 from fdf.anonymize.container import CODECS, Sink, Slot, Source, container_of, is_stream
+from fdf.anonymize.jury import Jury
 from fdf.anonymize.looking import Look, Looking
 from fdf.anonymize.people import People
 from fdf.anonymize.tracking import Covered, Tracker, TrackingConfig
 from fdf.errors import DataError, FdfError, UsageError
-from fdf.store.files import atomic_file
+from fdf.store.files import atomic_file, file_sha256
 from fdf.vision.base import Pixels
 
 _DECODED: Final = 6  # frames decoded in advance
@@ -125,6 +127,7 @@ class VideoResult:
         looked: frames that the detector looked at.
         found: faces that it found in them.
         covered: faces that were hidden, over all frames.
+        shown: faces that the anonymizer's policy left as they were, over all frames.
         filled: of these, those where nothing was found in that very frame.
         tracks: faces followed.
         people: different people, if an embedder tells them apart; otherwise the same as tracks.
@@ -143,6 +146,7 @@ class VideoResult:
     looked: int = 0
     found: int = 0
     covered: int = 0
+    shown: int = 0
     filled: int = 0
     tracks: int = 0
     people: int = 0
@@ -186,6 +190,7 @@ def anonymize_video(
     people: People | None = None,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
+    audit: AuditLog | None = None,
 ) -> VideoResult:
     """Anonymize a film, or a device or network stream until it ends or Ctrl-C ends it.
 
@@ -197,6 +202,7 @@ def anonymize_video(
         people: tells tracks apart; share one among the films of a project that are to agree. None: a person a track.
         progress: called now and then.
         stop: ends a stream when set, as Ctrl-C does.
+        audit: gets what the anonymizer's policy decided, before the target gets its name.
 
     Raises:
         DataError: the source is no film or damaged; nothing is written.
@@ -238,6 +244,8 @@ def anonymize_video(
                     action="Nothing was written",
                 )
             sink.close()
+            if audit is not None:
+                audit.append(run.audited())
         except BaseException:
             sink.abandon()
             raise
@@ -266,6 +274,8 @@ class _Run:
         self._counts: Counter[str] = Counter()
         self._result = VideoResult()
         self._tail: list[Any] = []
+        self._policy = getattr(anonymizer, "policy", None)
+        self._jury: Jury | None = None
         getattr(anonymizer, "finder", None)  # made here, not by two threads at once
 
     def all(self, sink: Sink) -> None:
@@ -295,6 +305,17 @@ class _Run:
         if self._failure is not None:
             raise self._failure
 
+    def audited(self) -> list[dict[str, Any]]:
+        """Rows of the audit log: one for each change of a track, and one for each face that was drawn."""
+        drain = getattr(self._anonymizer, "drain", list)
+        rows = self._jury.rows if self._jury is not None else []
+        return [*rows, *({**row, "input": self._shown_name} for row in drain())]
+
+    @property
+    def _shown_name(self) -> str:
+        """For the log: an address may hold a password."""
+        return "stream" if self._source.live else Path(self._source.name).name
+
     def told(self, sink: Sink) -> VideoResult:
         """The result, once everything is written."""
         result, source = self._result, self._source
@@ -305,6 +326,7 @@ class _Run:
         result.size = (width + width % 2, height + height % 2)
         if result.size != source.size:
             result.notes.append("odd sides are made even by repeating the last row or column")
+        result.shown = 0 if self._jury is None else self._jury.shown
         result.people = len(set(self._persons.values()))
         result.audio = _audio_words(self._options.audio, sink)
         result.removed = source.removed
@@ -350,7 +372,12 @@ class _Run:
             self._slots[slot.index] = slot
             if looking is None or tracker is None:
                 width = self._source.size[0]
-                tracker = Tracker(self._tracking(slot.frame), self._source.size)
+                config = self._tracking(slot.frame)
+                tracker = Tracker(config, self._source.size)
+                if self._policy is not None:
+                    # A stream has no SHA-256: rules for certain files are not for it.
+                    sha256 = "" if self._source.live else file_sha256(Path(self._source.name))
+                    self._jury = Jury(self._policy, sha256, config.look_ahead)
                 looking = Looking(
                     lambda index: pool.submit(self._detect, self._slots[index]),
                     interval=every if isinstance(every, int) else ADAPTIVE,
@@ -367,7 +394,11 @@ class _Run:
     def _tracked(self, tracker: Tracker, looks: Iterator[Look]) -> Iterator[Covered]:
         for look in looks:
             self._result.found += len(look.faces or ())
-            yield from tracker.push(look.index, look.faces, cut=look.cut)
+            covered = tracker.push(look.index, look.faces, cut=look.cut)
+            if self._jury is not None:
+                frame = self._slots[look.index].frame
+                self._jury.look(look.index, tracker.found(look.index), partial(self._source.upright, frame))
+            yield from covered
 
     def _write(self, drawn: queue.Queue[tuple[Slot, list[Face]] | None], sink: Sink) -> None:
         while (item := self._get(drawn)) is not None:
@@ -419,6 +450,9 @@ class _Run:
                 person = self._people.number(face, seen, present)
                 self._persons[track] = person
                 present.add(person)
+            # After that: the picture of a track's first finding is gone when a face that was shown is hidden at last.
+            if self._jury is not None and self._jury.shows(covered.index, track, face, self._shown_name):
+                continue
             faces.append(dataclasses.replace(face, track=self._persons[track]))
         slot = self._slots.pop(covered.index)
         if slot.wanted:

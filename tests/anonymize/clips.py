@@ -21,7 +21,7 @@ from fdf.anonymize.base import Job, Replacement
 from fdf.vision.picture import decode
 
 SAMPLE = Path(__file__).resolve().parents[2] / "fdf/data/sample"
-PEOPLE = ("900000000001", "900000000054", "900000000006", "900000000015", "900000000055", "900000000003")
+PEOPLE = ("900000000054", "900000000001", "900000000006", "900000000015", "900000000003", "900000000055")
 INNER = 0.8
 """The inner area of a face: the ellipse in its box, shrunk to this. Brows, eyes, nose and mouth lie in it; its edge is
 hairline and jaw, where the soft border of a mask may begin."""

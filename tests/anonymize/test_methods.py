@@ -25,7 +25,7 @@ def cell_of(name: str, size: float) -> int:
     return max(2, int(np.ceil(size / 6 if name == "pixelate" else size * 0.24 / 2)))
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", [name for name in names() if name != "gan"])  # that one needs a file: test_gan.py
 def test_every_method_fulfils_the_protocol(name: str) -> None:
     method = make_method(name)
     assert isinstance(method, Method)

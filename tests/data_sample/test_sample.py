@@ -152,12 +152,13 @@ def test_truth_lies_in_its_picture(record):
         assert 0 <= y0 < y1 <= size[1]
         assert len(face["keypoints"]) == 7
         margin = 0.1 * (x1 - x0)
-        for x, y in face["keypoints"][:3]:  # nose and eyes; a profile's far eye may lie a little outside
+        assert {seen for _, _, seen in face["keypoints"]} <= {0, 1}
+        for x, y, _ in face["keypoints"][:3]:  # nose and eyes; a profile's far eye may lie a little outside
             assert x0 - margin <= x <= x1 + margin
             assert y0 <= y <= y1
         # Nobody stands on their head, and left is the subject's own unless the face is seen from the side.
         if face["yaw"] is None or abs(face["yaw"]) < 30:
-            (_, _), (left, eyes), (right, _) = face["keypoints"][:3]
+            _, (left, eyes, _), (right, _, _) = face["keypoints"][:3]
             assert left > right
             assert eyes < (y0 + y1) / 2 + margin
 
@@ -172,6 +173,23 @@ def test_pictures_with_and_without_faces():
     for record in TRUTH:
         if not record["faces"]:
             assert EXPECTED[record["photo_id"]] == "detect: no_face"
+
+
+def test_truth_is_that_of_the_renderer():
+    """Poses from front to profile, points that are hidden, and nobody in the photos of two owners but by a copy."""
+    owners: dict[str, set[str]] = {}
+    faces = [face for record in TRUTH for face in record["faces"]]
+    for record in TRUTH:
+        copied = EXPECTED[record["photo_id"]] == "filter: duplicate_photo"
+        for face in record["faces"]:
+            assert (face["yaw"] is None) == (face["labels"] == "hand")
+            if not copied:
+                owners.setdefault(face["identity"], set()).add(FETCHABLE[record["photo_id"]][1])
+    assert {len(found) for found in owners.values()} == {1}
+    assert len(owners) > 80
+    assert sum(face["labels"] == "hand" for face in faces) == 2
+    assert max(abs(face["yaw"] or 0) for face in faces) > 80
+    assert any(not seen for face in faces for _, _, seen in face["keypoints"])
 
 
 def test_turned_pictures_are_turned_by_exif():

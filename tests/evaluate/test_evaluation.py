@@ -99,7 +99,7 @@ def test_the_command_writes_a_report_and_compares_only_likes(
         "FID, halves",
         "not to be mixed",
         "biased upwards",
-        "4 of 62 training",
+        "4 of 65 training",
     ):
         assert said in first.output, first.output
     assert (tmp_path / "report.nearest.png").is_file()
@@ -146,7 +146,7 @@ def test_the_bundled_extractor_sees_blur(sample_build: Path) -> None:
         cv2.resize(face.picture, (128, 128)) for face in open_shards(sample_build, resolution=64, split="training")
     ]
     sharp = extractor.extract(pictures)
-    assert sharp.shape == (62, 376)
+    assert sharp.shape == (65, 376)
     assert (extractor.extract(pictures[3:4])[0] == sharp[3]).all()
     blurred = [
         kernel_distance(sharp, extractor.extract([cv2.GaussianBlur(p, (0, 0), s) for p in pictures])) for s in (2, 4)

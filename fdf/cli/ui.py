@@ -1,0 +1,47 @@
+"""`fdf ui`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def ui(
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1.")] = 7860,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", help="Generator of the method gan, made by fdf export.", show_default=False),
+    ] = None,
+    max_size: Annotated[int, typer.Option("--max-size", min=1, help="Largest upload, megabytes.")] = 500,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Don't open the page, only serve it.")] = False,
+) -> None:
+    """Hide faces on a page in the browser: drop a picture or a film, click on faces to keep or hide, download.
+
+    The page is served to this machine only, nothing leaves it, and everything temporary is deleted when it ends.
+    """
+    import importlib.util
+    import signal
+
+    from fdf.errors import UsageError
+
+    try:
+        found = importlib.util.find_spec("gradio")
+    except ValueError:  # its entry in sys.modules is None
+        found = None
+    if found is None:
+        raise UsageError("gradio is not installed", action='Install it with `pip install "fdf[ui]"`')
+    from fdf.anonymize.page import HOST, serve
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    typer.echo(f"http://{HOST}:{port} (Ctrl-C ends it)", err=True)
+    try:
+        serve(port=port, model=model, max_megabytes=max_size, browser=not no_browser)
+    except KeyboardInterrupt:
+        typer.echo("ended: everything temporary is deleted", err=True)
+    finally:
+        signal.signal(signal.SIGTERM, before)

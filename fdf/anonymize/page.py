@@ -40,7 +40,6 @@ _QUIET: Final = {
     "GRADIO_SERVER_NAME": HOST,
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_OFFLINE": "1",
-    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime's wheels tell their maker about sessions unless this is set first
     "DO_NOT_TRACK": "1",
     "MPLBACKEND": "agg",
 }

@@ -95,7 +95,7 @@ def test_the_command_writes_a_report_and_compares_only_likes(
     first = CliRunner().invoke(app, [*common, "-o", str(out)])
     assert first.exit_code == 0, first.output
     for said in (
-        "4 faces of 4 (validation, 64 px)",
+        "5 faces of 5 (validation, 64 px)",
         "FID, halves",
         "not to be mixed",
         "biased upwards",
@@ -188,12 +188,12 @@ def test_a_generator_of_another_resolution(sample_build: Path, tmp_path: Path) -
 
 def test_a_split_with_too_few_faces(sample_build: Path, generator: Path, tmp_path: Path) -> None:
     folder = tmp_path / "shard"
-    entries = [e for e in read_index(sample_build / "shard/index.json") if e.path.startswith("64/validation-by-0")]
+    entries = [e for e in read_index(sample_build / "shard/index.json") if e.path.startswith("64/validation-pd-0")]
     for entry in entries:
         (folder / entry.path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(sample_build / "shard" / entry.path, folder / entry.path)
     write_index(folder, entries)
-    with pytest.raises(DataError, match=r"split validation of .* too few faces at 64 px\. Expected 4 or more\. Got 3"):
+    with pytest.raises(DataError, match=r"split validation of .* too few faces at 64 px\. Expected 4 or more\. Got 1"):
         evaluate(generator, folder)
 
 

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from fdf.cli import anonymize, audit, build, docs, doctor, evaluate, models, report, status, synth, train, ui, validate
+from fdf.cli import (
+    anonymize,
+    attack,
+    audit,
+    build,
+    docs,
+    doctor,
+    evaluate,
+    models,
+    report,
+    status,
+    synth,
+    train,
+    ui,
+    validate,
+)
 from fdf.cli.app import app
 
 app.command("build")(build.build)
@@ -14,6 +29,7 @@ app.command("train")(train.train)
 app.command("export")(train.export)
 app.command("evaluate")(evaluate.evaluate)
 app.command("anonymize")(anonymize.anonymize)
+app.command("attack")(attack.attack)
 app.command("ui")(ui.ui)
 app.command("audit")(audit.audit)
 app.command("models")(models.models)

@@ -67,21 +67,22 @@ class Eyes:
         used = [*self._detector.models, *self._second.models, *self._mesh.models, *self._embedder.models]
         self.models: tuple[Model, ...] = tuple(dict.fromkeys(used))
 
-    def look(self, pictures: Sequence[Pixels], boxes: Floats) -> Seen:
-        """Look at crops, uint8 (R, R, 3) each, whose faces are at `boxes`, (N, 4) in pixels."""
+    def look(self, pictures: Sequence[Pixels], boxes: Floats, *, embed: bool = True) -> Seen:
+        """Look at crops, uint8 (R, R, 3) each, whose faces are at `boxes`, (N, 4) in pixels; without `embed` vectors are 0."""
         faces, found = _at(self._detector.detect(pictures), boxes, pictures)
         _, second = _at(self._second.detect(pictures), boxes, pictures)
         meshes = self._mesh.meshes(pictures, faces)
         five = np.concatenate([five_points(mesh.points) for mesh in meshes])
         presence = np.concatenate([mesh.presence for mesh in meshes])
         pose = [pose_from_mesh(mesh.points[0]) for mesh in meshes]
+        nothing = np.zeros((len(pictures), 128), dtype=np.float32)
         return Seen(
             centerface=found,
             blazeface=second,
             clear=found & (presence >= CLEAR),
             points=np.ascontiguousarray(five[:, [2, 1, 0]]),
             pose=np.array([[p.yaw, p.pitch, p.roll] for p in pose], dtype=np.float32),
-            vectors=self._vectors(pictures, faces, [mesh.points for mesh in meshes]),
+            vectors=self._vectors(pictures, faces, [mesh.points for mesh in meshes]) if embed else nothing,
         )
 
     def embed(self, pictures: Sequence[Pixels], boxes: Floats) -> Floats:

@@ -32,8 +32,8 @@ class Share:
     n: int
 
 
-def share(count: int, n: int) -> Share | None:
-    """`count` of `n` with Wilson's 95 % interval; None of nothing."""
+def share(count: float, n: int) -> Share | None:
+    """`count` of `n` with Wilson's 95 % interval; None of nothing. A sum of n shares may be a broken number."""
     if n < 1:
         return None
     if not 0 <= count <= n:

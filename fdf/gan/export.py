@@ -15,6 +15,7 @@ and one output, `filled`, (N, 3, R, R): outside the hole the picture to the bit,
 from __future__ import annotations
 
 import copy
+import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -150,11 +151,21 @@ def _trace(generator: Generator, arch: Architecture, path: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what torch's exporter (2.9–2.13) says about itself: our inputs share one batch dimension, on purpose."""
+    """Silence what the exporters say about themselves: our inputs share one batch dimension, on purpose, and torchvision's
+    operators, which the one of torch (2.9–2.13) misses, aren't used.
+    """
+    loggers = [logging.getLogger("torch.onnx"), logging.getLogger()]  # onnxruntime's quantizer logs to the root
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r".*The axis name: batch will not be used", category=UserWarning)
         warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)", category=FutureWarning)
-        yield
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, before, strict=True):
+                logger.setLevel(level)
 
 
 def _quantize(path: Path, batches: Sequence[Arrays]) -> Path:
@@ -171,16 +182,17 @@ def _quantize(path: Path, batches: Sequence[Arrays]) -> Path:
             return next(self.rows, None)
 
     out = path.with_name("int8.onnx")
-    quantize_static(
-        path,
-        out,
-        Reader(),
-        quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=["Conv"],
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-    )
+    with _quiet():
+        quantize_static(
+            path,
+            out,
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
     return out
 
 

@@ -36,11 +36,11 @@ LICENSE: Final = "LicenseRef-InsightFace-noncommercial"
 _KPS_OUTPUTS: Final = (9, 15)
 _LONGEST: Final = 600  # a picture this many times longer than wide is scaled to nothing by InsightFace's letterbox
 
-# Where ArcFace wants the five points, of 112 pixels (insightface/utils/face_align.py, `arcface_dst`). The points there count
-# from a pixel's centre.
-_ARCFACE: Final = (
+ARCFACE: Final = (
     np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]) + 0.5
 ) / 112
+"""Where ArcFace wants the five points, in 0–1 of its side (insightface/utils/face_align.py, `arcface_dst`, whose points count
+from a pixel's centre)."""
 
 
 class InsightFaceDetector:
@@ -104,7 +104,7 @@ class InsightFaceEmbedder:
                 raise ValueError("ArcFace aligns faces by five points: this detector and keypointer give none.")
             rows = np.zeros((len(five), self.dim), dtype=np.float32)
             for row, points5 in enumerate(five):
-                chip = sample(picture, fit(_ARCFACE, points5), self._net.input_size[0])
+                chip = sample(picture, fit(ARCFACE, points5), self._net.input_size[0])
                 vector = np.asarray(self._net.get_feat(np.ascontiguousarray(chip[..., ::-1])), dtype=np.float32).ravel()
                 rows[row] = vector / max(float(np.linalg.norm(vector)), 1e-12)
             result.append(rows)

@@ -112,8 +112,8 @@ def test_a_card_says_what_matters(sample_build: Path) -> None:
     )  # fmt: skip
     for said in (
         "against objections** (`--force`): the moon was full", "Rights: `by-nc-sa`", "No single licence satisfies", "2.00 h",
-        "on 2 × cpu, in 2 starts", f"640 ({640 / len(faces):.1f} × each face)", "from 2023-11-14", "not the consent of the person",
-        "generator 3,000,000", "learning_rate = [", "faces.parquet", "those below 640",
+        "on 2 × cpu, in 2 starts", f"640 ({640 / len(faces):.1f} × each face)", "from 2023-11-14",
+        "not the consent of the person", "generator 3,000,000", "learning_rate = [", "faces.parquet", "those below 640",
     ):  # fmt: skip
         assert said in text, said
     settings = re.search(r"```toml\n(.*?)```", text, re.S)

@@ -26,11 +26,11 @@ def attack(
         list[str] | None,
         typer.Option(
             "--method",
-            help="solid, blur, pixelate or gan. Repeatable; default: solid, blur and pixelate.",
+            help="solid, blur, pixelate or gan; with its own strength: blur=0.5. Repeatable; default: the first three.",
             show_default=False,
         ),
     ] = None,
-    strength: Annotated[float, typer.Option("--strength", help="Of blur and pixelate.")] = 1.0,
+    strength: Annotated[float, typer.Option("--strength", help="Of blur and pixelate that state none.")] = 1.0,
     model: Annotated[
         Path | None,
         typer.Option("--model", help="Of gan: a generator that fdf export made. Default: the one that fdf brings."),

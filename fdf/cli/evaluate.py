@@ -135,6 +135,7 @@ def _show(result: Evaluation) -> None:
         [[name, value if isinstance(value, str) else _digits(value), beside, n] for name, value, beside, n in rows],
     )
     out = console()
+    out.print("Shares with their 95 % intervals (Wilson).")
     out.print(
         f"Distances in {q.extractor} ({q.extractor_sha256[:12]}, {q.features} features, {q.region}): not to be mixed."
     )
@@ -161,4 +162,4 @@ def _with_error(value: float, error: float | None) -> str:
 
 
 def _share(value: Any) -> str:
-    return "" if value is None else f"{value.value:.1%}"
+    return "" if value is None else f"{value.value:.1%} ({100 * value.low:.1f}–{100 * value.high:.1f})"

@@ -17,6 +17,7 @@ import numpy as np
 from fdf.anonymize.base import Face, Method, RegionName
 from fdf.anonymize.detection import FaceFinder
 from fdf.anonymize.image import Anonymizer, Finder
+from fdf.anonymize.methods import names
 from fdf.errors import DataError, UsageError
 from fdf.evaluate.attackers import Attack, naive, parrot
 from fdf.evaluate.faces import SAME_PLACE, Eyes, Seen, join_seen, overlap
@@ -32,6 +33,9 @@ CLEAN: Final = "none"
 FLOOR: Final = "solid"
 """The row of the grey box: what hair, clothes and background alone give away. No method of hiding faces gets below it."""
 
+GRADED: Final = ("blur", "pixelate")
+"""Methods that have a strength."""
+
 _LEAST: Final = 2  # pictures of a person, and people
 _CROP: Final = 1.6  # side of the window that preservation looks at, over the box
 
@@ -41,7 +45,7 @@ class Settings:
     """How to attack.
 
     Attributes:
-        strength: of `blur` and `pixelate`.
+        strength: of `blur` and `pixelate` where the method doesn't state its own (`blur=0.5`).
         region: what is hidden.
         points: `given`: the attacker knows where face and eyes were, an upper bound. `seen`: they must be found in the hidden
             picture, and where they aren't the attacker gets the floor.
@@ -91,7 +95,8 @@ class Row:
     """One method.
 
     Attributes:
-        method: name; `none` are the clean pictures.
+        method: as it was asked for, `blur` or `blur=0.5`; `none` are the clean pictures.
+        strength: of methods that have one.
         floor: whether it is the solid box.
         fell_back: faces that the method couldn't do; another one hid them.
         not_found: faces that an attacker who must find them got the floor for; 0 if the points are given.
@@ -100,6 +105,7 @@ class Row:
     """
 
     method: str
+    strength: float | None
     floor: bool
     fell_back: int
     not_found: int
@@ -129,6 +135,7 @@ class _Taken:
 
     name: str
     anonymizer: Anonymizer | None
+    strength: float | None = None
     vectors: list[list[Floats]] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     boxes: list[Floats] = field(default_factory=list)
@@ -159,7 +166,8 @@ def attack(
 
     Args:
         folder: one folder a person in it, with two pictures or more of their face.
-        methods: names, or methods of your own. The clean pictures and the solid box are always measured as well.
+        methods: names, with a strength if need be (`blur=0.5`), or methods of your own. The clean pictures and the solid box
+            are always measured as well.
         recognizers: None for dlib's.
         settings: how.
         finder: finds the faces; None for `FaceFinder()`.
@@ -174,10 +182,10 @@ def attack(
     takers = [*_takers(methods, settings)]
     networks = [DlibRecognizer()] if recognizers is None else list(recognizers)
     owners, counted = _watch(files, takers, networks, settings, finder or FaceFinder(), advance)
-    names, numbers = np.unique(np.array(owners, dtype=str), return_inverse=True)
-    enough = np.bincount(numbers, minlength=len(names)) >= _LEAST
+    owned, numbers = np.unique(np.array(owners, dtype=str), return_inverse=True)
+    enough = np.bincount(numbers, minlength=len(owned)) >= _LEAST
     kept = np.flatnonzero(enough[numbers])
-    good = [str(name) for name in names[enough]]
+    good = [str(name) for name in owned[enough]]
     everybody = sorted({person for person, _ in files})
     counts = replace(
         counted, people=len(good), pictures=len(kept), left_out=tuple(name for name in everybody if name not in good)
@@ -252,9 +260,30 @@ def _takers(methods: Sequence[str | Method], settings: Settings) -> Iterator[_Ta
     yield _Taken(CLEAN, None)
     yield _Taken(FLOOR, Anonymizer(FLOOR, region=settings.region))
     for method in methods:
-        if method != FLOOR:
-            anonymizer = Anonymizer(method, region=settings.region, strength=settings.strength)
-            yield _Taken(anonymizer.method.name, anonymizer)
+        if not isinstance(method, str):
+            yield _Taken(method.name, Anonymizer(method, region=settings.region))
+        elif method != FLOOR:
+            name, stated = parse_method(method)
+            strength = settings.strength if stated is None else stated
+            anonymizer = Anonymizer(name, region=settings.region, strength=strength)
+            yield _Taken(method, anonymizer, strength if name in GRADED else None)
+
+
+def parse_method(text: str) -> tuple[str, float | None]:
+    """`blur` or `blur=0.5` → the name, and the strength if one is stated.
+
+    Raises:
+        UsageError: a strength of a method that has none, or one that is no number.
+    """
+    name, equals, number = text.partition("=")
+    if not equals:
+        return name, None
+    if name in names() and name not in GRADED:
+        raise UsageError(f"{name} has no strength", expected=f"one of {' or '.join(GRADED)}, e.g. blur=0.5", got=text)
+    try:
+        return name, float(number)
+    except ValueError as error:
+        raise UsageError(f"The strength of {name} is no number", expected="e.g. blur=0.5", got=repr(number)) from error
 
 
 def _look(pixels: Pixels, finder: Finder, aim: Aim) -> _Shown | None:
@@ -344,6 +373,7 @@ def _row(
     boxes = np.concatenate([clean.boxes[k] for k in kept])
     return Row(
         taker.name,
+        taker.strength,
         taker.name == FLOOR,
         sum(taker.fell_back[k] for k in kept),
         sum(taker.not_found[k] for k in kept),

@@ -74,8 +74,22 @@ class Extractor(Protocol):
         ...
 
 
-def load_extractor(name: str = DEFAULT) -> Extractor:
-    """The extractor of a name or an ONNX file.
+class DlibDescriptor:
+    """The face descriptors that the evaluation makes anyway. They are made of a face and not of a square: no `Extractor`."""
+
+    id = DLIB
+
+    def __init__(self) -> None:
+        self.sha256 = model(DLIB).sha256
+
+    @staticmethod
+    def scaled(vectors: Floats) -> Floats:
+        """Descriptors (N, 128) with numbers near 1."""
+        return vectors * _DLIB_SCALE
+
+
+def load_extractor(name: str = DEFAULT) -> Extractor | DlibDescriptor:
+    """The features of a name or an ONNX file.
 
     Raises:
         UsageError: no such name, no such file.
@@ -115,25 +129,6 @@ class CenterFaceTrunk:
             layers = self._network.run(list(_TRUNK), {"image": blob})
             rows.append(np.concatenate([layer[0].mean(axis=(1, 2)) for layer in layers]))
         return np.array(rows, dtype=np.float32).reshape(len(rows), -1)
-
-
-class DlibDescriptor:
-    """Marks that the face descriptors of the evaluation itself serve as features; they are made anyway."""
-
-    id = DLIB
-    size = 0
-
-    def __init__(self) -> None:
-        self.sha256 = model(DLIB).sha256
-
-    def extract(self, pictures: Sequence[Pixels]) -> Floats:
-        """Not to be called: a descriptor needs a face and not a square."""
-        raise NotImplementedError
-
-    @staticmethod
-    def scaled(vectors: Floats) -> Floats:
-        """Descriptors (N, 128) with numbers near 1."""
-        return vectors * _DLIB_SCALE
 
 
 class OnnxFeatures:

@@ -21,7 +21,8 @@ class Share:
 
     Attributes:
         value: 0–1.
-        low: lower end of its 95 % interval (Wilson 1927).
+        low: lower end of its 95 % interval (Wilson 1927, Probable inference, JASA 22, 209–212). It is for n that don't depend
+            on each other; of frames of one film, or pictures of one person, it is too narrow.
         high: upper end.
         n: of how many.
     """
@@ -30,6 +31,12 @@ class Share:
     low: float
     high: float
     n: int
+
+    def __str__(self) -> str:
+        """`0 of 318: 0.0 % (0.0–1.2)`; a count that is a sum of shares is rounded."""
+        return (
+            f"{self.value * self.n:,.0f} of {self.n:,}: {self.value:.1%} ({100 * self.low:.1f}–{100 * self.high:.1f})"
+        )
 
 
 def share(count: float, n: int) -> Share | None:

@@ -18,17 +18,11 @@ import cv2
 import numpy as np
 
 from fdf.anonymize.base import Job, Replacement
+from fdf.evaluate.exposure import COVERED, INNER, uncovered, visible
 from fdf.vision.picture import decode
 
 SAMPLE = Path(__file__).resolve().parents[2] / "fdf/data/sample"
 PEOPLE = ("900000000054", "900000000001", "900000000006", "900000000015", "900000000003", "900000000055")
-INNER = 0.8
-"""The inner area of a face: the ellipse in its box, shrunk to this. Brows, eyes, nose and mouth lie in it; its edge is
-hairline and jaw, where the soft border of a mask may begin."""
-COVERED = 0.9
-"""A face counts as covered from this share of its visible inner area on: a tenth is at most a cheek's edge, never an eye."""
-VISIBLE = 0.5
-"""Of a face that is hidden or cut by the border by more than this, no detector has anything to find."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +37,7 @@ class Truth:
 
     @property
     def visible(self) -> bool:
-        return self.mask.sum() >= VISIBLE * self.whole
+        return visible(self)
 
 
 @dataclass(eq=False)
@@ -209,16 +203,6 @@ class Black:
 
     def replace(self, picture: np.ndarray, jobs: Sequence[Job]) -> list[Replacement]:  # noqa: ARG002
         return [Replacement(np.zeros((*job.region.alpha.shape, 3), dtype=np.uint8)) for job in jobs]
-
-
-def uncovered(truth: Truth, source: np.ndarray, picture: np.ndarray, colour: tuple[int, int, int]) -> float:
-    """Share of a face's visible inner area that is not of the covering colour, 0–1; source pixels near it don't count."""
-    x, y = truth.corner
-    h, w = truth.mask.shape
-    before, after = (p[y : y + h, x : x + w].astype(int) for p in (source, picture))
-    counted = truth.mask & (np.abs(before - np.array(colour)).max(axis=2) > 40)
-    bare = np.abs(after - np.array(colour)).max(axis=2) > 32
-    return float((bare & counted).sum() / max(1, counted.sum()))
 
 
 def exposed(clip: Clip, pictures: list[np.ndarray], colour: tuple[int, int, int]) -> list[tuple[int, int, float]]:

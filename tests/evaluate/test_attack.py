@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import fdf.cli.commands  # noqa: F401 - registers the commands
 from fdf.anonymize.base import Face, Job, Replacement
+from fdf.anonymize.methods import WeakMethodWarning
 from fdf.cli.app import app
 from fdf.errors import DataError, ModelError, UsageError
 from fdf.evaluate.attack import AttackReport, Row, Settings, attack, list_people
@@ -391,6 +392,26 @@ def test_the_same_seed_gives_the_same_figures(tmp_path: Path, blind: None) -> No
     first, second = (attack(folder, ["blur"], [Means()], Settings(seed=3), finder=Whole()).to_dict() for _ in range(2))
     assert first == second
     assert first["rows"][2]["method"] == "blur"
+
+
+def test_methods_with_a_strength_of_their_own(tmp_path: Path, blind: None) -> None:
+    folder = colours(tmp_path, **FOUR)
+    with pytest.warns(WeakMethodWarning):
+        report = attack(folder, ["blur=0.5", "blur", "pixelate"], [Means()], Settings(strength=2.0), finder=Whole())
+    assert [(row.method, row.strength) for row in report.rows] == [
+        ("none", None), ("solid", None), ("blur=0.5", 0.5), ("blur", 2.0), ("pixelate", 2.0),
+    ]  # fmt: skip
+    for wrong, said in (
+        ("solid=1", "solid has no strength. Expected one of blur or pixelate"),
+        ("blur=much", "strength of blur is no number"),
+        ("blur=", "strength of blur is no number"),
+        ("blur=0", "strength is out of range"),
+        ("blur=nan", "strength is out of range"),
+        ("blurr=0.5", "Did you mean blur"),
+    ):
+        with pytest.raises(UsageError) as error:
+            attack(folder, [wrong], [Means()], finder=Whole())
+        assert said in str(error.value)
 
 
 def test_a_model_without_gan_and_an_unknown_method_are_refused(tmp_path: Path) -> None:

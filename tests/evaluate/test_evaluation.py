@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 import fdf.cli.commands  # noqa: F401 - registers the commands
 from fdf.cli.app import app
 from fdf.errors import DataError, FdfError, MachineError, ModelError, UsageError
-from fdf.evaluate.evaluation import Settings, choose, draw_z, evaluate, find_generator
-from fdf.evaluate.features import load_extractor
+from fdf.evaluate.batches import choose, draw_z
+from fdf.evaluate.evaluation import Settings, evaluate, find_generator
+from fdf.evaluate.features import DlibDescriptor, load_extractor
 from fdf.store.shards import open_shards, read_index, write_index
 from tests.evaluate.tiny import SAYS, write_generator
 
@@ -129,6 +130,7 @@ def test_an_extractor_from_a_file(tmp_path: Path) -> None:
         return tmp_path / name
 
     extractor = load_extractor(str(write("means.onnx", ["N", 3, 8, 8])))
+    assert not isinstance(extractor, DlibDescriptor)
     assert (extractor.id, extractor.size, len(extractor.sha256)) == ("onnx:means", 8, 64)
     white = np.full((8, 8, 3), 255, np.uint8)
     assert extractor.extract([white, white * 0]).tolist() == [[1, 1, 1], [-1, -1, -1]]
@@ -142,6 +144,7 @@ def test_the_bundled_extractor_sees_blur(sample_build: Path) -> None:
     from fdf.evaluate.fid import kernel_distance
 
     extractor = load_extractor()
+    assert not isinstance(extractor, DlibDescriptor)
     pictures = [
         cv2.resize(face.picture, (128, 128)) for face in open_shards(sample_build, resolution=64, split="training")
     ]

@@ -8,6 +8,11 @@ refuses (disk, port, network, missing library), 4 the data refuses (damaged or f
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class FdfError(Exception):
     """Base of all errors shown to a user.
@@ -52,6 +57,23 @@ class UsageError(FdfError):
 
 class RecipeError(UsageError):
     """A recipe can't be read or says something impossible."""
+
+
+def invalid_recipe(error: ValidationError, subject: str, command: str) -> RecipeError:
+    """What is wrong with the values of a recipe, the first five of it.
+
+    Args:
+        error: pydantic's.
+        subject: what was read, with its verb: `train.toml is`.
+        command: whose recipe it is; `docs/COMMAND.md` lists its keys.
+    """
+    found = "; ".join(
+        f"{'.'.join(map(str, row['loc']))}: {row['msg'].removeprefix('Value error, ')}"
+        for row in error.errors(include_url=False)[:5]
+    )
+    return RecipeError(
+        f"{subject} no valid recipe for fdf {command}: {found}", action=f"docs/{command}.md lists all keys"
+    )
 
 
 class MachineError(FdfError):

@@ -12,6 +12,7 @@ from typer.main import get_command
 import fdf.cli.commands  # noqa: F401 - registers the commands
 from fdf.cli.app import app
 from fdf.cli.docs import pages
+from fdf.gan.config import load_train_recipe
 from fdf.pipeline.recipe import load_recipe
 from tests.conftest import ROOT
 
@@ -66,8 +67,16 @@ def test_every_recipe_loads_and_survives_a_round_trip(path: Path, tmp_path: Path
     assert load_recipe(resolved) == recipe
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "pipelines/train").glob("*.toml")), ids=lambda path: path.name)
+def test_every_training_recipe_loads_and_survives_a_round_trip(path: Path, tmp_path: Path) -> None:
+    recipe = load_train_recipe(path)
+    resolved = tmp_path / "recipe.toml"
+    resolved.write_text(recipe.to_toml())
+    assert load_train_recipe(resolved) == recipe
+
+
 def test_nothing_speaks_of_the_place_where_it_was_written() -> None:
     """Paths of one machine have no business in a project."""
     words = re.compile(r"/(?:root|home/\w+)/|/work/")
-    for path in [*PAGES, *(ROOT / "pipelines").glob("*.toml"), *(ROOT / "fdf").rglob("*.py")]:
+    for path in [*PAGES, *(ROOT / "pipelines").rglob("*.toml"), *(ROOT / "fdf").rglob("*.py")]:
         assert not words.search(path.read_text(encoding="utf-8")), path

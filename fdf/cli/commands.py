@@ -7,9 +7,11 @@ from fdf.cli import (
     attack,
     audit,
     build,
+    compare,
     docs,
     doctor,
     evaluate,
+    lineage,
     models,
     report,
     status,
@@ -27,9 +29,11 @@ app.command("report")(report.report)
 app.command("synth")(synth.synth)
 app.command("train")(train.train)
 app.command("export")(train.export)
+app.command("lineage")(lineage.lineage)
 app.command("evaluate")(evaluate.evaluate)
 app.command("anonymize")(anonymize.anonymize)
 app.command("attack")(attack.attack)
+app.command("compare")(compare.compare)
 app.command("ui")(ui.ui)
 app.command("audit")(audit.audit)
 app.command("models")(models.models)

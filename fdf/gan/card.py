@@ -46,8 +46,8 @@ def card(
     yield "\n## Taking something back\n"
     yield "`faces.parquet` names every face that this run may have drawn, with its photo, its owner and the picture of the run"
     yield f"at which it was first drawn; this checkpoint has eaten those below {meta['pictures']:,}. Weights can't forget:"
-    yield "rebuild the shards without a photo, train anew, and withdraw this model. `fdf.gan.lineage.runs_that_ate`"
-    yield "finds the runs that ate given photos."
+    yield "rebuild the shards without a photo, train anew, and withdraw this model. `fdf lineage RUNS --photo ID`"
+    yield "finds the checkpoints and exports that have seen a photo."
 
 
 def _eaten(lineage: Mapping[str, Any]) -> Iterator[str]:

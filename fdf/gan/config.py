@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
-from fdf.errors import RecipeError
+from fdf.errors import RecipeError, invalid_recipe
 from fdf.stages.base import Config
 
 SIZES: Final = ("tiny", "small", "base")
@@ -159,10 +159,4 @@ def _validated(values: Mapping[str, Any], subject: str) -> TrainRecipe:
     try:
         return TrainRecipe.model_validate(values)
     except ValidationError as error:
-        found = "; ".join(
-            f"{'.'.join(map(str, row['loc']))}: {row['msg'].removeprefix('Value error, ')}"
-            for row in error.errors(include_url=False)[:5]
-        )
-        raise RecipeError(
-            f"{subject} no valid recipe for fdf train: {found}", action="docs/train.md lists all keys"
-        ) from error
+        raise invalid_recipe(error, subject, "train") from error

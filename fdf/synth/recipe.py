@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from fdf.errors import RecipeError
+from fdf.errors import RecipeError, invalid_recipe
 from fdf.stages.base import Config
 
 Scene = Literal["portrait", "group", "crowd"]
@@ -126,10 +126,4 @@ def load_synth_recipe(path: Path) -> SynthRecipe:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path} can't be read as a recipe ({error})", expected="a TOML file in UTF-8") from error
     except ValidationError as error:
-        found = "; ".join(
-            f"{'.'.join(map(str, row['loc']))}: {row['msg'].removeprefix('Value error, ')}"
-            for row in error.errors(include_url=False)[:5]
-        )
-        raise RecipeError(
-            f"{path} is no valid recipe for fdf synth: {found}", action="docs/synth.md lists all keys"
-        ) from error
+        raise invalid_recipe(error, f"{path} is", "synth") from error

@@ -1,0 +1,82 @@
+"""`fdf lineage`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fdf.cli.output import JsonOption, console, print_json, print_table, working
+
+if TYPE_CHECKING:
+    from fdf.gan.lineage import Eaten
+
+
+def lineage(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of runs, or folders with such folders.", show_default=False)
+    ],
+    photo: Annotated[
+        list[str] | None, typer.Option("--photo", help="Id of a photo. Repeatable.", show_default=False)
+    ] = None,
+    photo_list: Annotated[
+        Path | None,
+        typer.Option("--photo-list", help="Text file with one photo id a line.", show_default=False),
+    ] = None,
+    owner: Annotated[
+        list[str] | None,
+        typer.Option("--owner", help="Id of an owner: all of their photos. Repeatable.", show_default=False),
+    ] = None,
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--model", help="Exported models that lie elsewhere: a file or a folder. Repeatable.", show_default=False
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Name the models that have seen a photo: checkpoints and exports, with their digests, to withdraw them.
+
+    Exit code 1 if a model has seen one of the photos or nothing is known of a model, 0 if none has.
+    """
+    from dataclasses import asdict
+
+    from fdf.errors import UsageError
+    from fdf.gan.lineage import models_that_ate, read_ids
+
+    photos = [*(photo or []), *(read_ids(photo_list) if photo_list else [])]
+    if not photos and not owner:
+        raise UsageError("No photo was named", expected="--photo, --photo-list or --owner")
+    with working("looking through runs"):
+        found = models_that_ate(runs, photos, owner or [], model or [])
+    if as_json:
+        print_json(asdict(found))
+    else:
+        _show(found, runs)
+    raise typer.Exit(1 if found.ate or found.strangers else 0)
+
+
+def _show(found: Eaten, runs: list[Path]) -> None:
+    out = console()
+    if found.ate:
+        rows = [
+            [run.name, one.kind, one.path, one.pictures, len(one.photos), one.sha256]
+            for run in found.ate
+            for one in run.models
+        ]
+        print_table(
+            "Models that have seen these photos", ["run", "kind", "file", "#pictures", "#photos", "sha256"], rows
+        )
+        for run in found.ate:
+            card = f"; its card: {run.card}" if run.card else ""
+            out.print(f"{run.name} has seen {', '.join(run.photos[:10])}{' …' if len(run.photos) > 10 else ''}{card}")
+        out.print("Weights can't forget: build the shards again without the photos, train anew, withdraw these files.")
+    else:
+        out.print(
+            f"No model of the {found.runs:,} runs below {', '.join(map(str, runs))} has seen one of these photos."
+        )
+    if found.unknown:
+        out.print(f"In no run's faces: {', '.join(found.unknown[:10])}{' …' if len(found.unknown) > 10 else ''}")
+    for path in found.strangers:
+        out.print(f"Nothing is known of {path}: its run is not among these.")

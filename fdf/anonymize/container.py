@@ -1,8 +1,7 @@
-"""Film files and streams: frames out of one, frames into another, and nothing else carried over.
+"""Film files and streams, to be read: frames in order, with the audio packets that belong before them.
 
-A source gives frames in order, upright, with the audio packets that belong before them. What a target gets is made from
-scratch: new video packets, audio as chosen, times as they were. Titles, places, cameras, chapters, subtitles, cover
-pictures, telemetry and attachments stay behind; what was there is told.
+Titles, places, cameras, chapters, subtitles, cover pictures, telemetry and attachments are not handed on; what was there is
+told. What is made of the frames is the business of `fdf.anonymize.film_sink` and `fdf.anonymize.screens`.
 """
 
 from __future__ import annotations
@@ -14,13 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 
-from fdf.anonymize.audio import AudioChoice, AudioTrack
 from fdf.anonymize.scenes import Thumbnail, thumbnail_size
-from fdf.errors import DataError, MachineError, UsageError
+from fdf.errors import DataError, MachineError
 from fdf.vision.base import Pixels
 
 VIDEO_SUFFIXES: Final = frozenset(
@@ -29,19 +27,6 @@ VIDEO_SUFFIXES: Final = frozenset(
 )
 """Names of films that can be read."""
 
-TARGETS: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
-"""Containers that can be written: those that keep the time of every frame."""
-
-CODECS: Final = {"h264": "libx264", "h265": "libx265", "vp9": "libvpx-vp9", "av1": "libsvtav1"}
-"""Names of `--codec`, and the encoders that make them."""
-
-_QUALITY: Final = {"h264": 20, "h265": 23, "vp9": 30, "av1": 30}
-_ENCODER_OPTIONS: Final[dict[str, dict[str, str]]] = {
-    "h264": {"preset": "veryfast", "a53cc": "0"},
-    "h265": {"preset": "veryfast", "x265-params": "log-level=error"},
-    "vp9": {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "b": "0"},
-    "av1": {"preset": "10"},
-}
 # A film may name other files and hosts to read (playlists, references). Only plain containers are opened, only from one file.
 _FILE_OPTIONS: Final = {
     "protocol_whitelist": "file",
@@ -52,7 +37,6 @@ _MAX_PIXELS: Final = 8192 * 8192
 _INNOCENT: Final = {
     "major_brand", "minor_version", "compatible_brands", "encoder", "language", "handler_name", "vendor_id", "DURATION", "BPS",
 }  # fmt: skip
-_DAMAGE_SHOWN = 3
 
 
 @dataclass(eq=False)
@@ -142,7 +126,7 @@ class Source:
         self.damage: list[str] = []
         self.notes: list[str] = []
         self.removed = _removed(container, covers, films[1:])
-        self.total = film.frames or None
+        self.total: int | None = film.frames or None
         self._duration = _seconds(film.duration, film.time_base) or _seconds(container.duration, Fraction(1, 1_000_000))
         if not self.total and self._duration:
             self.total = round(self._duration * float(self.fps))
@@ -150,6 +134,15 @@ class Source:
         self.origin = first if first is not None else _seconds(container.start_time, Fraction(1, 1_000_000)) or 0.0
         self.orientation = Orientation()
         self.size = (0, 0)
+
+    @property
+    def expected(self) -> int | None:
+        """Frames that will come out of it for the part that is wanted, if that can be known."""
+        if self.total is None or not (self._start or self._end is not None):
+            return self.total
+        length = self.total / float(self.fps)
+        end = length if self._end is None else min(self._end, length)
+        return max(1, round((end - self._start) * float(self.fps)))
 
     def close(self) -> None:
         """Close the file or device."""
@@ -289,151 +282,10 @@ class Source:
             self._damaged(f"it ends {short:.1f} s before it says it does")
 
 
-class Sink:
-    """A film file being written.
-
-    Args:
-        file: opened for writing, with seek.
-        container: name of the format, one of `TARGETS`' values.
-        source: what it is made from: size, times and colours come from it.
-        codec: one of `CODECS`.
-        quality: constant rate factor, 0 (best) to 63; None for the codec's default.
-        audio: what becomes of the sound.
-        offset: seconds to take off every time.
-    """
-
-    def __init__(
-        self,
-        file: IO[bytes],
-        container: str,
-        source: Source,
-        *,
-        codec: str = "h264",
-        quality: int | None = None,
-        audio: AudioChoice = "keep",
-        offset: Fraction = Fraction(0),
-    ) -> None:
-        import av
-
-        self._source, self._offset = source, offset
-        # No name of a library, no time of day: the same film gives the same bytes.
-        self._container = av.open(file, "w", format=container)
-        self._container.flags |= 0x400  # AVFMT_FLAG_BITEXACT
-        options = dict(_ENCODER_OPTIONS[codec], crf=str(_QUALITY[codec] if quality is None else quality))
-        self._codec, self._options = codec, options
-        self._stream: Any = None
-        self._name = container
-        self.tracks: dict[int, AudioTrack] = {}
-        self.frames = 0
-        self.lost = 0
-        self._audio = audio
-
-    def start(self, frame: Any) -> None:
-        """Make the streams: their colours are those of the first frame."""
-        source = self._source
-        width, height = (side + side % 2 for side in source.size)
-        self._stream = stream = self._container.add_stream(CODECS[self._codec], rate=source.fps, options=self._options)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.time_base = source.time_base
-        stream.time_base = source.time_base
-        stream.codec_context.flags |= 0x00800000  # AV_CODEC_FLAG_BITEXACT
-        shape = source.stream.codec_context.sample_aspect_ratio
-        if shape and shape > 0 and shape != 1:
-            stream.codec_context.sample_aspect_ratio = 1 / shape if source.orientation.transposed else shape
-        self._space, self._range = _colours(frame, stream.codec_context)
-        if self._audio != "drop":
-            for track in source.audio_streams:
-                self.tracks[track.index] = AudioTrack(
-                    track, self._container, self._name, distort=self._audio == "distort"
-                )
-
-    def write(self, slot: Slot, picture: Pixels | None) -> None:
-        """Encode one frame.
-
-        Args:
-            slot: whose time it has.
-            picture: upright RGB; None for the frame as it is: nothing in it is to be hidden.
-        """
-        import av
-
-        if self._stream is None:
-            self.start(slot.frame)
-        self.sound(slot.audio)
-        slot.audio = []
-        frame = slot.frame
-        if picture is None and not self._plain(frame):
-            picture = self._source.upright(frame)
-        if picture is None:
-            # Through an array: side data (captions, camera notes) stay behind.
-            made = av.VideoFrame.from_ndarray(frame.to_ndarray(), format="yuv420p")
-        else:
-            tall, wide = picture.shape[0] % 2, picture.shape[1] % 2
-            if tall or wide:
-                picture = np.pad(picture, ((0, tall), (0, wide), (0, 0)), mode="edge")
-            made = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            made = made.reformat(format="yuv420p", dst_colorspace=self._space, dst_color_range=self._range)
-        made.pts = slot.pts - round(self._offset / self._source.time_base)
-        made.time_base = self._source.time_base
-        made.duration = frame.duration or 0
-        self._container.mux(self._stream.encode(made))
-        self.frames += 1
-
-    def sound(self, packets: list[Any]) -> None:
-        """Write audio packets of the source."""
-        import av
-
-        for packet in packets:
-            track = self.tracks.get(packet.stream.index)
-            if track is None:
-                continue
-            try:
-                for made in track.feed(packet, self._offset):
-                    self._container.mux(made)
-            except (av.FFmpegError, ValueError) as error:
-                # A damaged packet of sound is a gap in the sound. A full disk is not.
-                if isinstance(error, OSError):
-                    raise
-                self.lost += 1
-
-    def close(self) -> None:
-        """Write what is left; the file is whole after this."""
-        if self._stream is not None:
-            self._container.mux(self._stream.encode(None))
-            for track in self.tracks.values():
-                for packet in track.finish():
-                    self._container.mux(packet)
-        self._container.close()
-
-    def abandon(self) -> None:
-        """Close without finishing: the file is going to be removed."""
-        with contextlib.suppress(Exception):
-            self._container.close()
-
-    def _plain(self, frame: Any) -> bool:
-        return (
-            frame.format.name == "yuv420p"
-            and self._source.orientation == Orientation()
-            and frame.width % 2 == 0
-            and frame.height % 2 == 0
-        )
-
-
 def is_stream(source: str | Path) -> bool:
     """Whether a source is a device or a URL rather than a file."""
     name = str(source)
     return bool(re.match(r"[a-z][a-z0-9+.-]*://", name, re.IGNORECASE)) or name.startswith("/dev/")
-
-
-def container_of(target: Path) -> str:
-    """The format that a target's name asks for. Raises UsageError for one that can't be written."""
-    name = TARGETS.get(target.suffix.lower())
-    if name is None:
-        raise UsageError(
-            f"Can't write {target.name}: unknown kind of film",
-            expected=", ".join(TARGETS),
-            action="Choose another name",
-        )
-    return name
 
 
 def _open(name: str, *, live: bool) -> Any:
@@ -506,12 +358,3 @@ def _orientation(frame: Any) -> Orientation:
                 return Orientation(False, bool(a < 0), bool(d < 0))
             return Orientation(True, bool(c < 0), bool(b < 0))
     return Orientation()
-
-
-def _colours(frame: Any, context: Any) -> tuple[int, int]:
-    """Write a frame's colour tags into an encoder; gives the matrix and range that its pixels are to be encoded with."""
-    matrix = frame.colorspace if frame.colorspace in {1, 5, 6, 7, 9} else None
-    context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
-    context.colorspace = frame.colorspace if matrix else 2
-    context.color_range = 2 if frame.color_range == 2 else 1
-    return cast(int, matrix or 5), 2 if frame.color_range == 2 else 1

@@ -61,6 +61,8 @@ class Dissimilar:
             raise ValueError("Dissimilar: expected at least one judge and one try.")
         self.method, self.judges, self.tries = method, tuple(judges), tries
         self._seeds: dict[int, int] = {}
+        self.least: float | None = None
+        """Smallest margin over a judge's threshold of all faces that passed."""
         self._rows: list[dict[str, Any]] = []
         self._tracks: dict[int, dict[str, Any]] = {}
 
@@ -107,6 +109,7 @@ class Dissimilar:
                 row["tries"] = attempt + 1
                 if row["passed"]:
                     results[index] = one
+                    self.least = min(_least(row), float("inf") if self.least is None else self.least)
                     if len(self._seeds) < _SEEDS:
                         self._seeds[jobs[index].seed] = tried[index].seed
                 else:

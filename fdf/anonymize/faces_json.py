@@ -25,7 +25,7 @@ from fdf.store.files import write_bytes
 
 FORMAT: Final = "fdf-faces"
 
-_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]  # no picture is larger, and float32 holds it
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -45,7 +45,7 @@ class FaceRow(_Row):
 
     @model_validator(mode="after")
     def _ordered(self) -> FaceRow:
-        x0, y0, x1, y1 = self.box
+        x0, y0, x1, y1 = np.array(self.box, dtype=np.float32)
         if not (x1 > x0 and y1 > y0):
             raise ValueError(f"a box is [x0, y0, x1, y1) with x1 > x0 and y1 > y0, got {list(self.box)}")
         return self
@@ -63,8 +63,7 @@ class PictureRow(_Row):
     @model_validator(mode="after")
     def _inside(self) -> PictureRow:
         for index, face in enumerate(self.faces):
-            x0, y0, x1, y1 = face.box
-            if x0 >= self.width or y0 >= self.height or x1 <= 0 or y1 <= 0:
+            if outside(face, self.width, self.height):
                 raise ValueError(
                     f"face {index} of {self.file}: the box {list(face.box)} lies outside the picture of "
                     f"{self.width}×{self.height} pixels"
@@ -117,6 +116,12 @@ class KnownFaces:
                 action="Save the faces of this picture again: boxes of another size would hide the wrong places",
             )
         return [from_row(face) for face in row.faces]
+
+
+def outside(face: FaceRow, width: int, height: int) -> bool:
+    """Whether nothing of a face's box lies in the picture."""
+    x0, y0, x1, y1 = face.box
+    return x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0
 
 
 def read_faces(path: Path) -> KnownFaces:

@@ -10,6 +10,7 @@ face to the fallback; if that can't either, it becomes grey.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import secrets
 from collections.abc import Sequence
@@ -26,7 +27,8 @@ from fdf.errors import UsageError
 from fdf.vision.base import Pixels, check_pictures
 
 if TYPE_CHECKING:
-    from fdf.anonymize.policy import Decision, Policy
+    from fdf.anonymize.deciding import Decision, Policy
+    from fdf.anonymize.guard import Guard
 
 
 class Finder(Protocol):
@@ -48,6 +50,7 @@ class Anonymizer:
         salt: of the seeds that methods draw from. The same salt gives the same faces; None draws one that nobody knows.
         strength: of a method given by its name.
         policy: who stays; None hides everybody. With one, a method that draws faces must keep them unlike anybody.
+        guard: the same for methods that draw faces, without a policy; a policy brings its own.
 
     Raises:
         UsageError: an unknown method or region, or a strength out of range.
@@ -63,6 +66,7 @@ class Anonymizer:
         salt: str | None = None,
         strength: float = 1.0,
         policy: Policy | None = None,
+        guard: Guard | None = None,
     ) -> None:
         if region not in REGIONS:
             raise UsageError("There is no such region", expected=f"one of {', '.join(REGIONS)}", got=repr(region))
@@ -71,6 +75,8 @@ class Anonymizer:
         self.policy = policy
         if policy is not None:
             self.method, self.fallback = policy.guarded(self.method), policy.guarded(self.fallback)
+        elif guard is not None:
+            self.method, self.fallback = guard.before(self.method), guard.before(self.fallback)
         self.region: RegionName = region
         self._finder = finder
         self.salt = secrets.token_hex(16) if salt is None else salt
@@ -81,6 +87,19 @@ class Anonymizer:
         if self._finder is None:
             self._finder = FaceFinder()
         return self._finder
+
+    def with_finder(self, finder: Finder) -> Anonymizer:
+        """The same one, with other eyes: methods, salt and policy are shared."""
+        other = copy.copy(self)
+        other._finder = finder
+        return other
+
+    def with_policy(self, policy: Policy) -> Anonymizer:
+        """The same one under a policy."""
+        other = copy.copy(self)
+        other.policy = policy
+        other.method, other.fallback = policy.guarded(self.method), policy.guarded(self.fallback)
+        return other
 
     def detect(self, picture: Pixels) -> list[Face]:
         """The faces of a picture.
@@ -107,7 +126,7 @@ class Anonymizer:
 
     def decide(self, picture: Pixels, faces: Sequence[Face], sha256: str = "") -> list[Decision]:
         """What the policy says of each of a picture's faces, in order; without one they are all hidden."""
-        from fdf.anonymize.policy import Decision
+        from fdf.anonymize.deciding import Decision
 
         if self.policy is None:
             return [Decision(face, False, 0, "there is no policy") for face in faces]

@@ -6,20 +6,26 @@ because it was shown before: a frame shows a face only if
 - the track was recognized at that frame or before it, and again at it or after it, both within the look-ahead,
 - of the looks within the look-ahead on both sides, at least `frames` and at least half recognized it as the same rule's person,
 - none of them saw a stranger, and none saw another face touch this one,
-- and no look so far, nor any within the look-ahead, saw someone denied: that hides the track from there to its end.
+- and no look saw someone denied: that hides the track in all of its frames.
 
 Everything else is hidden: before the first look, after the last, and while a face is badly seen.
+
+The last point needs the whole film: a file is judged first (`look`, `judge`), then `settle` and written by what `stays` says.
+A stream can't wait for its end: there `judge` has the last word, and someone denied hides the track from the look-ahead before
+that look on.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fdf.anonymize.base import Face
+from fdf.anonymize.deciding import Policy, hides, overlap
 from fdf.anonymize.judging import Verdict
-from fdf.anonymize.policy import Policy, hides, overlap
 from fdf.vision.base import Pixels
 
 _LOOKS: Final = 5  # at a track within the look-ahead
@@ -38,7 +44,7 @@ class _Track:
     looks: list[_Look] = field(default_factory=list)
     last: int = -(10**9)
     denied: _Look | None = None
-    told: bool | None = None
+    changes: list[tuple[int, bool]] = field(default_factory=list)  # frame from which on it is shown, or not
 
 
 class Jury:
@@ -47,13 +53,14 @@ class Jury:
     Args:
         policy: who stays.
         sha256: of the film; empty for a stream.
-        reach: frames that the tracker keeps back: nothing later is known of a frame.
+        reach: frames that the tracker keeps back: nothing later is known of a frame. It may be set until the first look.
     """
 
     def __init__(self, policy: Policy, sha256: str, reach: int) -> None:
-        self._policy, self._sha256, self._reach = policy, sha256, reach
-        self._every = max(1, reach // _LOOKS)
+        self._policy, self._sha256 = policy, sha256
+        self.reach = reach
         self._tracks: dict[int, _Track] = {}
+        self._looked: set[int] = set()  # tracks with looks: those of the last second, not of the whole film
         self._hide = [
             (number, rule)
             for number, rule in enumerate(policy.rules, start=1)
@@ -82,7 +89,8 @@ class Jury:
             track = self._tracks.setdefault(number, _Track())
             if any(overlap(face.box, other.box) > _TOUCH for n, other in found if n != number):
                 track.looks.append(_Look(index, "touch", Verdict("unsure", "another face touches it")))
-            if track.denied is not None or index - track.last < self._every or not self._policy.people:
+                self._looked.add(number)
+            if track.denied is not None or index - track.last < max(1, self.reach // _LOOKS) or not self._policy.people:
                 continue
             track.last = index
             try:
@@ -94,12 +102,13 @@ class Jury:
             except Exception as error:  # of any kind: a defect must not show anybody
                 verdict = Verdict("stranger", f"judging failed: {type(error).__name__}: {error}")
             track.looks.append(look := _Look(index, verdict.kind, verdict))
+            self._looked.add(number)
             if verdict.kind == "deny":
                 track.denied = look
         self._forget(index)
 
-    def shows(self, index: int, number: int, face: Face, name: str) -> bool:
-        """Whether a track stays in a frame; the log gets a row whenever that changes.
+    def judge(self, index: int, number: int, face: Face, name: str) -> bool:
+        """Whether a track stays in a frame, by all that is known so far; `rows` gets one whenever that changes.
 
         Args:
             index: number of the frame, at most the look-ahead behind the newest.
@@ -110,22 +119,46 @@ class Jury:
         track = self._tracks.setdefault(number, _Track())
         shown, rule, reason, verdict = self._decide(track, index, number, face)
         self.shown += shown
-        if track.told is not shown:
-            track.told = shown
+        if not track.changes or track.changes[-1][1] is not shown:
+            track.changes.append((index, shown))
             row = self._policy.told(shown, rule, reason, verdict, face.box.tolist())
             self.rows.append(row | {"input": name, "sha256": self._sha256, "frame": index, "track": number})
+        return shown
+
+    def settle(self) -> None:
+        """The film is over: whoever is denied in one frame of a track is hidden in all of them. `shown` counts anew."""
+        rows, told = [], set()
+        for row in self.rows:
+            number = row["track"]
+            denied = self._tracks[number].denied
+            if denied is None:
+                rows.append(row)
+            elif number not in told:
+                told.add(number)
+                no = denied.verdict
+                why = f"{no.reason} (frame {denied.index})"
+                rows.append(row | self._policy.told(False, no.rule, why, no, row["box"]))
+        for number in told:
+            self._tracks[number].changes = [(0, False)]
+        self.rows, self.shown = rows, 0
+
+    def stays(self, index: int, number: int) -> bool:
+        """Whether a track stays in a frame, after `settle`; what was never judged does not."""
+        changes = self._tracks[number].changes if number in self._tracks else []
+        place = bisect_right(changes, index, key=lambda change: change[0])
+        shown = place > 0 and changes[place - 1][1]
+        self.shown += shown
         return shown
 
     def _decide(self, track: _Track, index: int, number: int, face: Face) -> tuple[bool, int, str, Verdict | None]:
         for n, rule in self._hide:
             if hides(rule, _numbered(face, number)):
-                # As with a person: from now on.
                 verdict = Verdict("deny", rule.about, rule=n)
                 track.denied = track.denied or _Look(index, "deny", verdict)
         if track.denied is not None:
             no = track.denied.verdict
             return False, no.rule, no.reason, no
-        near = [one for one in track.looks if abs(one.index - index) <= self._reach]
+        near = [one for one in track.looks if abs(one.index - index) <= self.reach]
         if number in self._show:
             return self._by_number(near, self._show[number])
         for kind in ("touch", "stranger"):
@@ -159,13 +192,14 @@ class Jury:
         return True, rule, self._policy.rules[rule - 1].about, None
 
     def _forget(self, index: int) -> None:
-        oldest = index - 2 * self._reach - 2
-        for track in self._tracks.values():
-            if track.looks and track.looks[0].index < oldest:
+        oldest = index - 2 * self.reach - 2
+        for number in list(self._looked):
+            track = self._tracks[number]
+            if track.looks[0].index < oldest:
                 track.looks = [one for one in track.looks if one.index >= oldest]
+            if not track.looks:
+                self._looked.discard(number)
 
 
 def _numbered(face: Face, number: int) -> Face:
-    import dataclasses
-
     return face if face.track == number else dataclasses.replace(face, track=number)

@@ -11,6 +11,7 @@ import importlib
 import math
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, cast
 
 import numpy as np
@@ -28,6 +29,7 @@ _METHODS: Final[dict[str, tuple[str, str]]] = {
     "blur": ("fdf.anonymize.methods", "Blur"),
     "pixelate": ("fdf.anonymize.methods", "Pixelate"),
     "gan": ("fdf.anonymize.gan", "Gan"),
+    "donor": ("fdf.anonymize.donor", "Donor"),
 }
 
 GREY: Final = (96, 96, 96)
@@ -48,15 +50,16 @@ def names() -> tuple[str, ...]:
     return tuple(_METHODS)
 
 
-def make_method(name: str, strength: float = 1.0) -> Method:
+def make_method(name: str, strength: float = 1.0, *, donors: str | Path | None = None) -> Method:
     """Make a method by its name.
 
     Args:
         name: one of `names()`.
         strength: 1 is the measured default; less hides less, and warns.
+        donors: of `donor` only: folder of those who lend their faces; None for the rendered people that fdf brings.
 
     Raises:
-        UsageError: no such method, or a strength that is no positive number.
+        UsageError: no such method, a strength that is no positive number, or donors for a method that takes none.
     """
     if name not in _METHODS:
         near = difflib.get_close_matches(name, _METHODS, n=1)
@@ -70,8 +73,11 @@ def make_method(name: str, strength: float = 1.0) -> Method:
     weak = weakness(name, strength)
     if weak:
         warnings.warn(weak, WeakMethodWarning, stacklevel=2)
+    if donors is not None and name != "donor":
+        raise UsageError(f"{name} takes no donors", expected="the method donor")
     module, kind = _METHODS[name]
-    return cast(Method, getattr(importlib.import_module(module), kind)(strength=strength))
+    more = {} if donors is None else {"donors": donors}
+    return cast(Method, getattr(importlib.import_module(module), kind)(strength=strength, **more))
 
 
 class Solid:

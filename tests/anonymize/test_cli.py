@@ -182,6 +182,7 @@ def test_films_are_handed_on(monkeypatch: pytest.MonkeyPatch, finds: Fixed, tmp_
     source.write_bytes(b"film")
 
     def film(path: Path, target: Path, anonymizer: Any, options: Any) -> Any:
+        assert (options.detections, options.save_detections) == (None, None)
         asked.append((path.name, options.audio))
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(b"faceless")
@@ -209,3 +210,60 @@ def test_a_real_run_from_the_shell(tmp_path: Path) -> None:
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 2
     assert "is there already" in again.stderr
+
+
+def test_progress_of_a_film_shows_frames_and_their_rate() -> None:
+    import io
+
+    from rich.console import Console
+
+    from fdf.cli.anonymize_progress import Bars, progress
+
+    def shown(files: int | None, total: int | None, *, quiet: bool = False, terminal: bool = True) -> str:
+        out = Console(file=io.StringIO(), force_terminal=terminal, width=140, markup=False)
+        with progress(files, quiet=quiet, out=out) as bars, bars.film("[a].mp4") as frames:
+            for done in range(1, 31) if frames else ():
+                frames(done, total)
+            if bars._bars is not None:
+                bars._bars.refresh()
+            bars.advance(1)
+        return out.file.getvalue()  # type: ignore[attr-defined]
+
+    alone = shown(None, 60)
+    assert "[a].mp4" in alone
+    assert "30/60" in alone
+    assert "frames/s" in alone
+    assert "0:00:0" in alone.split("frames/s")[-1], "time gone and time left"
+    assert "30/?" in shown(None, None), "a stream has no end"
+    folder = shown(7, 60)
+    assert "anonymizing" in folder
+    assert "0/7" in folder
+    assert shown(7, 60, quiet=True) == ""
+    assert shown(7, 60, terminal=False) == ""
+    with Bars().film("a.mp4") as nothing:
+        assert nothing is None
+
+
+def test_json_is_quiet_and_a_film_can_be_saved_mended_and_rendered(
+    monkeypatch: pytest.MonkeyPatch, finds: Fixed, tmp_path: Path
+) -> None:
+    pytest.importorskip("av", reason="films need PyAV: the extra `video`")
+    from fdf.anonymize import video
+    from tests.anonymize import clips
+
+    monkeypatch.setattr(video, "FilmFinder", lambda **_: finds)
+    source, faces, out = tmp_path / "a.mp4", tmp_path / "faces.jsonl", tmp_path / "b.mp4"
+    clips.write([noise(64, 96)] * 12, source)
+    result = run(source, "-o", out, "--save-detections", faces, "--json")
+    assert result.exit_code == 0, result.exception
+    assert result.stderr == ""
+    assert json.loads(result.stdout)["counts"]["faces"] == 12
+    first, finds.asked = out.read_bytes(), 0
+    assert run(source, "-o", out, "--detections", faces, "--overwrite").exit_code == 0
+    assert out.read_bytes() == first
+    assert finds.asked == 0
+    assert "ends in .jsonl" in str(refused(source, "-o", tmp_path / "c.mp4", "--save-detections", tmp_path / "f.json"))
+    (tmp_path / "in").mkdir()
+    source.rename(tmp_path / "in/a.mp4")
+    saved = run(tmp_path / "in", "-o", tmp_path / "out", "--save-detections", tmp_path / "f.json", "--json")
+    assert "its faces are not saved" in saved.stdout

@@ -300,7 +300,7 @@ def test_the_command(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(fdf.anonymize.detection, "FaceFinder", lambda *_, **__: finder)
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.png").write_bytes(encoded(noise(200, 240), "PNG"))
-    words = (tmp_path / "in", "-o", tmp_path / "out", "--method", "gan", "--salt", "s", "--model")
+    words = (tmp_path / "in", "-o", tmp_path / "out", "--method", "gan", "--salt", "s", "--no-guard", "--model")
     result = run(*words, model)
     assert "1 done. 1 face hidden (1 gan)" in result.output
     assert "pixels were drawn at the generator's 64: they look soft" in result.stderr
@@ -310,6 +310,16 @@ def test_the_command(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     refused = run(*words[:3], "--method", "blur", "--model", model).exception
     assert isinstance(refused, UsageError)
     assert "--model is of --method gan" in str(refused)
+
+
+def test_the_command_draws_nothing_that_its_guard_refuses(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Noise for a face, noise for its fakes: to a recognizer all of them are the same person."""
+    monkeypatch.setattr(fdf.anonymize.detection, "FaceFinder", lambda *_, **__: Fixed(face(100, 60, 150, 120)))
+    (tmp_path / "a.png").write_bytes(encoded(noise(200, 240), "PNG"))
+    result = run(tmp_path / "a.png", "-o", tmp_path / "b.png", "--method", "gan", "--salt", "s", "--model", model)
+    assert "1 face hidden (1 solid); 1 fell back: 8 faces drawn, all too much like its source" in result.output
 
 
 def test_a_portrait(gan: Gan) -> None:

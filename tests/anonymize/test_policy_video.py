@@ -40,7 +40,7 @@ def judged(frames: list[Any], jury: Jury, reach: int = REACH) -> list[list[bool]
     shown: list[list[bool]] = []
 
     def emit(index: int) -> None:
-        shown.append([jury.shows(index, n, boxes(frames[index])[n], "a.mp4") for n in range(len(frames[index]))])
+        shown.append([jury.judge(index, n, boxes(frames[index])[n], "a.mp4") for n in range(len(frames[index]))])
 
     for index, colours in enumerate(frames):
         found = [(n, one) for n, one in enumerate(boxes(colours)) if colours[n] is not None]
@@ -106,9 +106,9 @@ def test_where_another_face_touches_a_track_it_is_hidden() -> None:
     found = [(0, face(20, 10, 80, 70)), (1, face(60, 10, 120, 70))]
     for index in range(40):
         jury.look(index, found if index == 20 else found[:1], lambda: picture)
-    assert not jury.shows(25, 0, found[0][1], "a.mp4")
+    assert not jury.judge(25, 0, found[0][1], "a.mp4")
     assert "another face touches it (frame 20)" in jury.rows[-1]["reason"]
-    assert jury.shows(31, 0, found[0][1], "a.mp4")
+    assert jury.judge(31, 0, found[0][1], "a.mp4")
 
 
 def test_a_recognizer_that_fails_shows_nobody() -> None:

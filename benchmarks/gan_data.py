@@ -2,9 +2,9 @@
 
     python benchmarks/gan_data.py build/people --resolution 64 --batch 64
 
-Both read the same tars and decode the same pictures in one process; ours also cuts holes and flips, and draws from all shards at
-random, where the rival streams each tar through a buffer of 1,000 for shuffling and gives nothing but pictures. CPU time counts
-(median of the rounds), so that other work on the machine disturbs little; both ways of reading go in turns.
+Both read the same tars and decode the same pictures in one process; ours also cuts holes and flips, and draws from all
+shards at random, where the rival streams each tar through a buffer of 1,000 for shuffling and gives nothing but pictures. CPU
+time counts (median of the rounds), so that other work on the machine disturbs little; both ways of reading go in turns.
 """
 
 from __future__ import annotations

@@ -110,8 +110,8 @@ class _Stage:
             colour, mask = (cv2.filter2D(v, -1, kernel / kernel.sum()) for v in (colour, mask))
         window[...] = window * (1 - mask[..., None]) + colour * mask[..., None]
         part = (slice(top, top + window.shape[0]), slice(left, left + window.shape[1]))
-        for _, _, visible, _ in self.found:
-            visible[part] &= mask < 0.5
+        for _, _, seen, _ in self.found:
+            seen[part] &= mask < 0.5
         inner = np.zeros(self.picture.shape[:2], dtype=np.uint8)
         axes = ((box[2:] - box[:2]) / 2 * scale * INNER).tolist()
         cv2.ellipse(inner, ((float(x), float(y)), (2 * axes[0], 2 * axes[1]), -turn), 1, -1)
@@ -130,8 +130,8 @@ class _Stage:
             return
         part = self.picture[y0:y1, x0:x1]
         part[...] = np.where((np.arange(part.shape[0]) // 6 % 2)[:, None, None], [40, 70, 120], [150, 150, 90])
-        for _, _, visible, _ in self.found:
-            visible[y0:y1, x0:x1] = False
+        for _, _, seen, _ in self.found:
+            seen[y0:y1, x0:x1] = False
 
     def finish(self, clip: Clip) -> None:
         clip.pictures.append(np.clip(np.rint(self.picture), 0, 255).astype(np.uint8))

@@ -25,7 +25,8 @@ def cell_of(name: str, size: float) -> int:
     return max(2, int(np.ceil(size / 6 if name == "pixelate" else size * 0.24 / 2)))
 
 
-@pytest.mark.parametrize("name", [name for name in names() if name != "gan"])  # that one needs a file: test_gan.py
+# Two need more than noise and a box: a file (test_gan.py), a face (test_donor.py).
+@pytest.mark.parametrize("name", [name for name in names() if name not in ("gan", "donor")])
 def test_every_method_fulfils_the_protocol(name: str) -> None:
     method = make_method(name)
     assert isinstance(method, Method)
@@ -101,3 +102,10 @@ def test_a_strength_out_of_range_is_refused(strength: float) -> None:
 def test_an_unknown_method_is_refused_with_a_guess() -> None:
     with pytest.raises(UsageError, match=r"no method 'pixellate'.*Did you mean pixelate\?"):
         make_method("pixellate")
+
+
+def test_only_donor_takes_donors() -> None:
+    with pytest.raises(UsageError, match="blur takes no donors"):
+        make_method("blur", donors="somewhere")
+    with pytest.raises(UsageError, match="is no folder of donors"):
+        make_method("donor", donors="no such folder")

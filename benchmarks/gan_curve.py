@@ -43,9 +43,9 @@ def measure(checkpoint: Path, shards: Path, settings: Settings) -> dict[str, Any
         "kid_floor": quality.kid_floor,
         "faces": quality.faces,
         "features": quality.extractor,
-        "centerface": kept.centerface_fake,
-        "blazeface": kept.blazeface_fake,
-        "nme": kept.nme,
+        "centerface": kept.centerface and kept.centerface.value,
+        "blazeface": kept.blazeface and kept.blazeface.value,
+        "nme": kept.nme and kept.nme.median,
         "structure": result.diversity.structure,
     }
 
@@ -129,10 +129,11 @@ def main() -> None:
     for checkpoint in chosen(run, args.points):
         row = measure(checkpoint, args.shards, settings)
         rows.append(row)
-        off = "–" if row["nme"] is None else f"{row['nme']:.1%}"
+        found = " | ".join(
+            "–" if row[name] is None else f"{row[name]:.1%}" for name in ("centerface", "blazeface", "nme")
+        )
         print(
-            f"| {row['pictures']:,} | {row['fid_halves']:.1f} | {row['fid_floor']:.1f} | {row['centerface']:.0%} | "
-            f"{row['blazeface']:.0%} | {off} | {row['structure']:.3f} |",
+            f"| {row['pictures']:,} | {row['fid_halves']:.1f} | {row['fid_floor']:.1f} | {found} | {row['structure']:.3f} |",
             flush=True,
         )
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -197,7 +197,11 @@ def test_rendered_from_its_faces_a_film_is_the_same(saved: tuple[Path, Path, byt
     source, lines, out = saved
     resaved = tmp_path / "again.jsonl"
     result = again(source, lines, save_detections=resaved)
-    assert (tmp_path / "c.mp4").read_bytes() == out
+    (tmp_path / "before.mp4").write_bytes(out)
+    before, now = (clips.read(tmp_path / name)[0] for name in ("before.mp4", "c.mp4"))
+    assert len(before) == len(now) == 40
+    # Not bytes: the codec's output differs by a few grey levels in a block now and then (docs/anonymize-video.md).
+    assert max(int(np.abs(a.astype(int) - b).max()) for a, b in zip(before, now, strict=True)) < 8
     assert resaved.read_bytes() == lines.read_bytes()
     assert (result.looked, result.covered, result.tracks) == (0, 40, 1)
     head, *frames = rows(lines)

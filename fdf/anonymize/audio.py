@@ -136,8 +136,9 @@ def _filters(rate: int, layout: str, *, distort: bool) -> list[tuple[str, str]]:
     if not distort:
         return ends
     draw = secrets.SystemRandom()
-    pitch = draw.choice([draw.uniform(0.72, 0.82), draw.uniform(1.22, 1.38)])
-    shift = draw.choice([-1, 1]) * draw.uniform(15, 35)
+    # The shift goes the way of the pitch: against it, the two could cancel at the pitch of a voice.
+    direction, pitch = draw.choice([(-1, draw.uniform(0.72, 0.82)), (1, draw.uniform(1.22, 1.38))])
+    shift = direction * draw.uniform(15, 35)
     return [
         ("aresample", str(rate)),
         ("asetrate", str(round(rate * pitch))),

@@ -45,8 +45,8 @@ $(BIN)/python:
 
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 lock:
-	$(LOCK) --group build -o requirements/base.txt
-	$(LOCK) --group test --extra synth --extra video -c requirements/base.txt -o requirements/test.txt
+	$(LOCK) --group test --extra synth --extra video --extra ui -o requirements/test.txt
+	$(LOCK) --group build -c requirements/test.txt -o requirements/base.txt
 
 clean:
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

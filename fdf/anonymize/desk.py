@@ -23,6 +23,7 @@ from fdf.anonymize.codecs import SUFFIXES, read, views
 from fdf.anonymize.detection import FaceFinder, Thoroughness, distinct
 from fdf.anonymize.faces_json import FORMAT, FacesFile, KnownFaces, picture_row
 from fdf.anonymize.files import Settings, anonymize_bytes, is_video
+from fdf.anonymize.guard import Guard, make_guard
 from fdf.anonymize.image import Anonymizer, Finder
 from fdf.anonymize.methods import WeakMethodWarning, make_method, names
 from fdf.errors import DataError, FdfError, UsageError
@@ -94,15 +95,21 @@ class Desk:
         folder: for films and for what is made.
         model: generator of the method `gan`.
         finder: makes what finds faces, by thoroughness.
+        guard: stands before methods that draw faces; None for `make_guard()`.
 
     Raises:
         ModelError: `model` is no generator.
     """
 
     def __init__(
-        self, folder: Path, *, model: Path | None = None, finder: Callable[[Thoroughness], Finder] = FaceFinder
+        self,
+        folder: Path,
+        *,
+        model: Path | None = None,
+        finder: Callable[[Thoroughness], Finder] = FaceFinder,
+        guard: Guard | None = None,
     ) -> None:
-        self._folder, self._make_finder = folder, finder
+        self._folder, self._make_finder, self._guard = folder, finder, guard or make_guard()
         self._finders: dict[str, Finder] = {}
         self._gan = _generator(model)
 
@@ -288,7 +295,7 @@ class Desk:
             method = self._gan if choices.method == "gan" else make_method(choices.method, choices.strength)
             assert method is not None  # noqa: S101 - for the type checker
             finder = self._finder(choices.thoroughness)
-            made = Anonymizer(method, region=choices.region, finder=finder, salt=sheet.salt)
+            made = Anonymizer(method, region=choices.region, finder=finder, salt=sheet.salt, guard=self._guard)
         return made, [str(one.message) for one in said]
 
 

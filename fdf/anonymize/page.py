@@ -23,6 +23,7 @@ from fdf.anonymize.codecs import SUFFIXES
 from fdf.anonymize.desk import Choices, Desk, Sheet
 from fdf.anonymize.detection import Thoroughness
 from fdf.anonymize.files import VIDEOS
+from fdf.anonymize.guard import make_guard
 from fdf.errors import FdfError, MachineError
 
 HOST: Final = "127.0.0.1"
@@ -77,22 +78,31 @@ class Sealed:
         await self._app(scope, receive, sealed)
 
 
-def serve(*, port: int = PORT, model: Path | None = None, max_megabytes: int = 500, browser: bool = True) -> None:
+def serve(
+    *,
+    port: int = PORT,
+    model: Path | None = None,
+    protect: Path | None = None,
+    max_megabytes: int = 500,
+    browser: bool = True,
+) -> None:
     """Serve the page until interrupted.
 
     Args:
         port: on 127.0.0.1.
         model: generator of the method `gan`.
+        protect: folder with a folder a person: no drawn face may be like one of them.
         max_megabytes: of an upload.
         browser: open it.
 
     Raises:
         MachineError: the port is taken.
         ModelError: `model` is no generator.
+        UsageError: `protect` holds no folder of a person.
     """
     with _folder() as folder, _environment(folder):
         _check_port(port)
-        page = build(Desk(folder / "desk", model=model))
+        page = build(Desk(folder / "desk", model=model, guard=make_guard(protect)))
         from starlette.middleware import Middleware
         from starlette.middleware.trustedhost import TrustedHostMiddleware
 

@@ -14,6 +14,12 @@ def ui(
         Path | None,
         typer.Option("--model", help="Generator of the method gan, made by fdf export.", show_default=False),
     ] = None,
+    protect: Annotated[
+        Path | None,
+        typer.Option(
+            "--protect", help="Folder with a folder a person: no drawn face may be like one.", show_default=False
+        ),
+    ] = None,
     max_size: Annotated[int, typer.Option("--max-size", min=1, help="Largest upload, megabytes.")] = 500,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Don't open the page, only serve it.")] = False,
 ) -> None:
@@ -40,7 +46,7 @@ def ui(
     before = signal.signal(signal.SIGTERM, stop)
     typer.echo(f"http://{HOST}:{port} (Ctrl-C ends it)", err=True)
     try:
-        serve(port=port, model=model, max_megabytes=max_size, browser=not no_browser)
+        serve(port=port, model=model, protect=protect, max_megabytes=max_size, browser=not no_browser)
     except KeyboardInterrupt:
         typer.echo("ended: everything temporary is deleted", err=True)
     finally:

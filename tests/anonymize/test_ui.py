@@ -23,9 +23,12 @@ from typer.testing import CliRunner
 import fdf.cli.commands  # noqa: F401 - registers them
 from fdf.anonymize.codecs import read
 from fdf.anonymize.desk import SHOWN, Choices, Desk, Sheet, nearest
+from fdf.anonymize.dissimilarity import Judge
+from fdf.anonymize.guard import Guard
 from fdf.anonymize.methods import GREY
 from fdf.cli.app import app
 from fdf.errors import DataError, FdfError, MachineError, UsageError
+from tests.anonymize.people import Colours
 from tests.anonymize.pictures import ASTRONAUT, Fixed, encoded, face, loaded_jpeg, noise
 from tests.anonymize.test_gan import write_blurrer
 from tests.conftest import ROOT, free_port
@@ -155,6 +158,18 @@ def test_gan_is_there_where_a_generator_is(desk: Desk, sheet: Sheet, tmp_path: P
     with pytest.raises(UsageError, match="Start the page with --model"):
         bare.preview(sheet, Choices("gan"))
     assert "gan" in Desk(tmp_path / "gan", finder=Finders(), model=write_blurrer(tmp_path / "g.onnx")).methods
+
+
+def test_a_drawn_face_that_is_too_much_like_its_source_is_not_written(tmp_path: Path) -> None:
+    guard = Guard(lambda: (Judge(Colours(), 9.0, {}),), tries=3)  # nothing is that far away
+    desk = Desk(tmp_path / "gan", finder=Finders(), model=write_blurrer(tmp_path / "g.onnx"), guard=guard)
+    sheet = desk.open(dropped(tmp_path, encoded(noise(200, 240), "PNG")))
+    picture, words = desk.preview(sheet, Choices("gan"))
+    assert np.array_equal(picture, desk.preview(sheet, Choices("solid"))[0])
+    assert "gan could not do a face: 3 faces drawn, all too much like its source; solid did" in words
+    _, _, told = made(desk, sheet, Choices("gan"))
+    assert "fell back: " in told
+    assert "3 faces drawn" in told
 
 
 def test_metadata_go_and_weak_settings_are_told(desk: Desk, tmp_path: Path) -> None:

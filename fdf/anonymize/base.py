@@ -75,10 +75,13 @@ class Region:
     Attributes:
         window: (x0, y0, x1, y1), integers inside the picture.
         alpha: float32 (y1 − y0, x1 − x0), 0–1: 1 over everything that must not be seen, falling to 0 only outside of that.
+        kind: `head` if hair and ears must not be seen either. Methods that know where in a `face` region the face is may leave
+            what lies round it; all others cover everything.
     """
 
     window: tuple[int, int, int, int]
     alpha: Floats
+    kind: RegionName = "head"
 
     def __post_init__(self) -> None:
         x0, y0, x1, y1 = self.window

@@ -3,8 +3,7 @@
 The idea of Y. Li and S. Lyu, "De-identification Without Losing Faces" (IH&MMSec 2019), without any training. Donors are
 photos in a folder that says who agreed to what (`fdf.anonymize.donors`); those that fdf brings are rendered people who do not
 exist. Of the source three things reach the output and nothing else: the pose of its mesh, five coordinates of its expression,
-and six numbers of light and tone (`fdf.anonymize.relight`). What a donor's face doesn't cover continues the pixels outside of
-the region, or is grey where there are hardly any.
+and six numbers of light and tone (`fdf.anonymize.relight`). Under it lies what `fdf.anonymize.ground` makes of the picture.
 
 It puts a face into the picture again, and is no safety: docs/anonymize.md says what is known. What it can't do it leaves to the
 fallback: profiles, faces cut by the border, meshes that don't fit the detector's points, faces with much before them.
@@ -22,12 +21,12 @@ import numpy as np
 
 from fdf.anonymize import donor_mesh, relight
 from fdf.anonymize.base import Face, Job, Replacement
-from fdf.anonymize.donor_mesh import Array
+from fdf.anonymize.donor_mesh import Array, span
 from fdf.anonymize.donors import DonorFolder, Mesher, Portrait
-from fdf.anonymize.methods import GREY
+from fdf.anonymize.ground import cleared
 from fdf.anonymize.relight import Lighting
 from fdf.errors import DataError
-from fdf.vision.base import Detections, Floats, Pixels
+from fdf.vision.base import Detections, Pixels
 from fdf.vision.facemesh import FaceMesh, five_points
 from fdf.vision.pose import pose_from_five, pose_from_mesh
 
@@ -40,13 +39,15 @@ MAX_PITCH: Final = 32.0
 LEAST_PRESENCE: Final = 0.9
 MOST_APART: Final = 0.22
 """Mean distance between the detector's five points and the mesh's, over the distance of the eyes' outer corners."""
+LEAST_COVER: Final = 0.7
+"""Share of the detector's box that the mesh's box must cover: what a mesh leaves out, stays bare."""
 MOST_RESIDUAL: Final = 0.30
 """Of the light's fit, natural logarithm: hands, beards, dark glasses and hard shadows lie above."""
 
 _TRIES: Final = 3
 _MOST_MIX: Final = 2.0
-_AROUND: Final = 0.12  # of the box's longer side: how far outside of a region is looked for its surroundings
-_LEAST_AROUND: Final = 0.04  # share of the looked-at square that must be known
+_BALD: Final = 1.0  # share of what donors have beyond the mesh that is drawn where hair is gone, too
+_HAIRY: Final = 0.3  # and where hair stays
 _SHADES: Final = 160  # pixels across a face at which its light is sampled: single pixels are noise
 
 
@@ -90,21 +91,33 @@ class Donor:
         return self.donors.fingerprint
 
     def replace(self, picture: Pixels, jobs: Sequence[Job]) -> list[Replacement]:
-        """Windows with donors' faces. Jobs that come together hide one another's faces."""
-        return [self._one(picture, job, jobs) for job in jobs]
+        """Windows with donors' faces. Jobs that come together hide one another's faces; larger ones lie over smaller ones."""
+        plans = [self._plan(picture, job) for job in jobs]
+        ground = cleared(picture, jobs, [None if isinstance(plan, str) else plan[0].mesh for plan in plans])
+        reasons = {index: plan for index, plan in enumerate(plans) if isinstance(plan, str)}
+        for index in sorted(range(len(jobs)), key=lambda k: jobs[k].face.size):
+            plan, job = plans[index], jobs[index]
+            if not isinstance(plan, str) and not self._draw(ground[job.region.slices], job, *plan):
+                reasons[index] = "the donor's light can't be told"
+        windows = [np.array(ground[job.region.slices]) for job in jobs]
+        return [Replacement(None if k in reasons else pixels, reasons.get(k, "")) for k, pixels in enumerate(windows)]
 
-    def _one(self, picture: Pixels, job: Job, jobs: Sequence[Job]) -> Replacement:
+    def _plan(self, picture: Pixels, job: Job) -> tuple[_Target, Portrait] | str:
         target = self._target(picture, job.face)
         if isinstance(target, str):
-            return Replacement(None, target)
-        base = _base(picture, job, jobs)
+            return target
         portrait = self._portrait(job.seed, target)
-        if isinstance(portrait, str):
-            return Replacement(None, portrait)
+        return portrait if isinstance(portrait, str) else (target, portrait)
+
+    def _draw(self, window: Pixels, job: Job, target: _Target, portrait: Portrait) -> bool:
         x0, y0 = job.region.window[:2]
         own = target.mesh - np.array([x0, y0, 0.0])
-        pixels = draw(base, own, target.light, portrait, self.mix, np.random.default_rng(job.seed))
-        return Replacement(pixels) if pixels is not None else Replacement(None, "the donor's light can't be told")
+        reach = _BALD if job.region.kind == "head" else _HAIRY
+        rng = np.random.default_rng(job.seed)
+        pixels = draw(window, own, target.light, portrait, self.mix, rng, reach)
+        if pixels is not None:
+            window[...] = pixels
+        return pixels is not None
 
     def _target(self, picture: Pixels, face: Face) -> _Target | str:
         """All that is taken from a face, or why it can't be done."""
@@ -117,10 +130,12 @@ class Donor:
         height, width = picture.shape[:2]
         if ((mesh[:, :2] < 0) | (mesh[:, :2] > [width, height])).any():
             return "cut by the picture's border"
-        span = max(float(np.linalg.norm(mesh[donor_mesh.EYES[0]] - mesh[donor_mesh.EYES[1]])), 1e-6)
+        if _cover(mesh, face) < LEAST_COVER:
+            return "mesh and detector disagree"
+        across = max(span(mesh), 1e-6)
         pose = pose_from_mesh(mesh)
         if face.landmarks5 is not None:
-            apart = np.linalg.norm(five_points(found.points)[0] - face.landmarks5, axis=1).mean() / span
+            apart = np.linalg.norm(five_points(found.points)[0] - face.landmarks5, axis=1).mean() / across
             if apart > MOST_APART:
                 return "mesh and detector disagree"
             if abs(pose_from_five(face.landmarks5).yaw) > MAX_YAW_FIVE:
@@ -129,7 +144,7 @@ class Donor:
             return "turned too far to the side"
         if abs(pose.pitch) > MAX_PITCH:
             return "turned too far up or down"
-        light = _lighting(picture, mesh, span)
+        light = _lighting(picture, mesh)
         if light is None:
             return "too little of the skin is in sight"
         if light.residual > MOST_RESIDUAL:
@@ -149,7 +164,7 @@ class Donor:
 
 
 def draw(
-    base: Pixels, mesh: Array, light: Lighting, portrait: Portrait, mix: float, rng: np.random.Generator
+    base: Pixels, mesh: Array, light: Lighting, portrait: Portrait, mix: float, rng: np.random.Generator, reach: float
 ) -> Pixels | None:
     """A donor's face over a window, uint8 like `base`; None if the donor's own light can't be told.
 
@@ -160,16 +175,17 @@ def draw(
         portrait: the donor.
         mix: see `donor_mesh.recast`.
         rng: draws the shape.
+        reach: see `donor_mesh.extended`.
     """
     made = donor_mesh.recast(mesh, portrait.mesh, mix, rng)
     own = _fit(portrait.pixels, portrait.mesh)
     if own is None:
         return None
     factors = relight.gains(own, donor_mesh.normals(portrait.mesh), light, donor_mesh.normals(made))
-    shrink = _span(portrait.mesh) / max(_span(made), 1e-6)
+    shrink = span(portrait.mesh) / max(span(made), 1e-6)
     photo, there = donor_mesh.shrunk(portrait.pixels, portrait.mesh, shrink)
     linear = relight.to_linear(photo).astype(np.float32)
-    warped = donor_mesh.warp(linear, there, made, factors, base.shape[:2])
+    warped = donor_mesh.warp(linear, there, made, factors, base.shape[:2], reach)
     alpha = warped.alpha[..., None]
     face = relight.to_srgb(warped.colors)
     return np.asarray(np.rint(base * (1 - alpha) + face * alpha), dtype=np.uint8)
@@ -183,47 +199,21 @@ def _seen(face: Face, picture: Pixels) -> Detections:
     return Detections(box, np.array([face.score], dtype=np.float32), five)
 
 
-def _lighting(picture: Pixels, mesh: Array, span: float) -> Lighting | None:
+def _cover(mesh: Array, face: Face) -> float:
+    low = np.maximum(mesh[:, :2].min(axis=0), face.box[:2])
+    high = np.minimum(mesh[:, :2].max(axis=0), face.box[2:])
+    return float(np.maximum(high - low, 0).prod() / (face.box[2:] - face.box[:2]).prod())
+
+
+def _lighting(picture: Pixels, mesh: Array) -> Lighting | None:
     """The light on a face of the picture, from means of pixels."""
     low = np.maximum(np.floor(mesh[:, :2].min(axis=0)).astype(int), 0)
     high = np.ceil(mesh[:, :2].max(axis=0)).astype(int) + 1
     part, own = donor_mesh.shrunk(
-        np.ascontiguousarray(picture[low[1] : high[1], low[0] : high[0]]), mesh - [*low, 0], 2 * span / _SHADES
+        np.ascontiguousarray(picture[low[1] : high[1], low[0] : high[0]]), mesh - [*low, 0], 2 * span(mesh) / _SHADES
     )
     return _fit(part, own)
 
 
 def _fit(pixels: Pixels, mesh: Array) -> Lighting | None:
     return relight.fit_lighting(pixels, mesh[:, :2], donor_mesh.normals(mesh), donor_mesh.load_shape().skin)
-
-
-def _span(mesh: Array) -> float:
-    return float(np.linalg.norm(mesh[donor_mesh.EYES[0]] - mesh[donor_mesh.EYES[1]]))
-
-
-def _base(picture: Pixels, job: Job, jobs: Sequence[Job]) -> Pixels:
-    """The window as its surroundings go on in it, uint8; the grey of `solid` where there are hardly any.
-
-    Nothing under anybody's region is looked at, soft edges included.
-    """
-    x0, y0, x1, y1 = job.region.window
-    height, width = picture.shape[:2]
-    margin = max(2, round(_AROUND * job.face.size))
-    left, top, right, bottom = (
-        max(0, x0 - margin),
-        max(0, y0 - margin),
-        min(width, x1 + margin),
-        min(height, y1 + margin),
-    )
-    known: Floats = np.ones((bottom - top, right - left), dtype=np.float32)
-    for one in jobs:
-        a, b, c, d = one.region.window
-        c0, c1, r0, r1 = max(a, left), min(c, right), max(b, top), min(d, bottom)
-        if c0 < c1 and r0 < r1:
-            known[r0 - top : r1 - top, c0 - left : c1 - left][
-                one.region.alpha[r0 - b : r1 - b, c0 - a : c1 - a] > 0
-            ] = 0
-    if known.mean() < _LEAST_AROUND:
-        return np.full((y1 - y0, x1 - x0, 3), GREY, dtype=np.uint8)
-    filled = relight.fill(picture[top:bottom, left:right].astype(np.float32), known)
-    return np.asarray(np.rint(filled[y0 - top : y1 - top, x0 - left : x1 - left]), dtype=np.uint8)

@@ -23,7 +23,7 @@ from fdf.errors import DataError
 from fdf.vision.base import Floats, Pixels
 
 SHAPE: Final = Path(__file__).resolve().parent / "donor_shape.npz"
-SHAPE_SHA256: Final = "35430a021c7bcc4f4b9f87b2d030b56c8f946facdd1b4d409e812bf1f0d4497e"
+SHAPE_SHA256: Final = "484cc9900f5058e3970f7bc0027ddbbb47d283c7ed1f5b27fb3605e8f5733bbd"
 POINTS: Final = 468
 
 # Outer to inner: points of forehead, temples, nose and cheekbones, which expressions hardly move.
@@ -121,11 +121,21 @@ def _turning(ring: Array) -> float:
     return float((ring[:, 0] * ahead[:, 1] - ahead[:, 0] * ring[:, 1]).sum())
 
 
-def extended(mesh: Array) -> Array:
-    """A mesh (468, 3) and, behind its points, those of its rim moved outwards: bald heads have more to give than the mesh."""
+def span(mesh: Mesh) -> float:
+    """Distance of the eyes' outer corners."""
+    return float(np.linalg.norm(mesh[EYES[0]] - mesh[EYES[1]]))
+
+
+def extended(mesh: Array, reach: float = 1.0) -> Array:
+    """A mesh (468, 3) and, behind its points, those of its rim moved outwards: bald heads have more to give than the mesh.
+
+    Args:
+        mesh: of a face.
+        reach: share of `Shape.reach`; 1 is most of the forehead.
+    """
     shape = load_shape()
     rim = mesh[shape.rim]
-    out, up = shape.reach[:, :1], shape.reach[:, 1:]
+    out, up = reach * shape.reach[:, :1], reach * shape.reach[:, 1:]
     return np.concatenate([mesh, rim + out * (rim - rim.mean(axis=0)) + up * (mesh[FOREHEAD] - mesh[CHIN])])
 
 
@@ -178,8 +188,7 @@ def mirrored(mesh: Mesh, width: float) -> Array:
 
 def openness(mesh: Mesh) -> float:
     """Gap between the lips over the distance of the eyes' outer corners, both in space."""
-    gap, span = (float(np.linalg.norm(mesh[a] - mesh[b])) for a, b in (LIPS, EYES))
-    return gap / max(span, 1e-6)
+    return float(np.linalg.norm(mesh[LIPS[0]] - mesh[LIPS[1]])) / max(span(mesh), 1e-6)
 
 
 def recast(target: Mesh, donor: Mesh, mix: float, rng: np.random.Generator) -> Array:
@@ -221,7 +230,9 @@ class Warped:
     alpha: Floats
 
 
-def warp(linear: Floats, donor: Array, target: Array, factors: Array, size: tuple[int, int]) -> Warped:
+def warp(
+    linear: Floats, donor: Array, target: Array, factors: Array, size: tuple[int, int], reach: float = 1.0
+) -> Warped:
     """Draw a photo's triangles where a target's are.
 
     Args:
@@ -230,11 +241,12 @@ def warp(linear: Floats, donor: Array, target: Array, factors: Array, size: tupl
         target: (468, 3) mesh in the window.
         factors: (468, 3) on the light at each point.
         size: height and width of the window.
+        reach: of both meshes, see `extended`.
     """
     import cv2
 
     shape = load_shape()
-    goal, own, light_at = extended(target), extended(donor), np.concatenate([factors, factors[shape.rim]])
+    goal, own, light_at = extended(target, reach), extended(donor, reach), np.concatenate([factors, factors[shape.rim]])
     labels = _labels(goal, size)
     seen = labels >= 0
     rows, columns = np.nonzero(seen)
@@ -249,7 +261,7 @@ def warp(linear: Floats, donor: Array, target: Array, factors: Array, size: tupl
     )
     colors[rows, columns] *= light
     colors[~seen] = 0
-    width = max(1.5, _FEATHER * float(np.hypot(*(goal[EYES[0], :2] - goal[EYES[1], :2]))))
+    width = max(1.5, _FEATHER * span(goal[:, :2]))
     padded = cv2.copyMakeBorder(seen.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     depth = np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 5))[1:-1, 1:-1]
     t = np.clip(depth / width, 0, 1)

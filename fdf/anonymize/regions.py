@@ -57,7 +57,7 @@ def region_of(face: Face, kind: RegionName, width: int, height: int) -> Region |
     v = ((np.arange(top, bottom, dtype=np.float32) + np.float32(0.5 - centre_y)) / np.float32(b)) ** 4
     radius = np.sqrt(np.sqrt(u[None] + v[:, None]))
     alpha = np.clip((1 + feather / min(a, b) - radius) * np.float32(min(a, b) / feather), 0, 1).astype(np.float32)
-    return Region((left, top, right, bottom), alpha) if alpha.any() else None
+    return Region((left, top, right, bottom), alpha, kind) if alpha.any() else None
 
 
 def _grown(face: Face, growth: Growth) -> npt.NDArray[np.float64]:

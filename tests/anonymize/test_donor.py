@@ -11,11 +11,12 @@ from typer.testing import CliRunner
 
 import fdf.cli.commands  # noqa: F401 - it fills the command
 from fdf.anonymize import donor
-from fdf.anonymize.base import Face, Job, Method
+from fdf.anonymize.base import Face, Job, Method, RegionName
 from fdf.anonymize.detection import FaceFinder
 from fdf.anonymize.dissimilarity import Judge
 from fdf.anonymize.donor import Donor
 from fdf.anonymize.donors import DEFAULT_FOLDER
+from fdf.anonymize.ground import cleared, unseen_of
 from fdf.anonymize.guard import Guard
 from fdf.anonymize.image import Anonymizer
 from fdf.anonymize.methods import GREY
@@ -54,8 +55,16 @@ def skin(mesh: Floats, height: int = HEIGHT, width: int = WIDTH) -> Pixels:
     return np.asarray(np.broadcast_to(x * [1.0, 0.8, 0.7], (height, width, 3)), dtype=np.uint8)
 
 
-def jobs_of(picture: Pixels, *faces: Face) -> list[Job]:
-    return Anonymizer(salt="s").jobs(picture, faces)
+def jobs_of(picture: Pixels, *faces: Face, region: RegionName = "face") -> list[Job]:
+    return Anonymizer(salt="s", region=region).jobs(picture, faces)
+
+
+def unseen(picture: Pixels, jobs: list[Job], *meshes: Floats) -> Any:
+    """Where the source must not be seen, (H, W)."""
+    mask = np.zeros(picture.shape[:2], dtype=np.bool_)
+    for job, mesh in zip(jobs, meshes, strict=True):
+        mask[job.region.slices] |= unseen_of(job, mesh)
+    return mask
 
 
 def only(method: Donor, picture: Pixels, *faces: Face) -> Any:
@@ -76,15 +85,21 @@ def test_it_fulfils_the_protocol(folder: Path) -> None:
     assert method.replace(picture, []) == []
 
 
-def test_with_light_and_mesh_held_no_pixel_of_the_face_matters(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Noise in the place of all that is hidden, soft edges too: the same comes back to the last bit."""
+@pytest.mark.parametrize("region", ["face", "head"])
+def test_with_light_and_mesh_held_no_pixel_of_the_face_matters(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, region: RegionName
+) -> None:
+    """Noise in the place of all that is hidden, of a head with its soft edges: the same comes back to the last bit."""
     light = Lighting(np.array([-1.2, 0.1, -0.1, -0.1]), np.array([0.3, -0.2]), 0.1)
     monkeypatch.setattr(donor, "_lighting", lambda *_: light)
     one, other = placed(*AT), placed(45.0, 60.0, 150.0)
     picture, faces = noise(HEIGHT, WIDTH), [on(one), on(other)]
-    hidden = Anonymizer().touched(picture, faces)
+    jobs = jobs_of(picture, *faces, region=region)
+    hidden = unseen(picture, jobs, one, other)
+    if region == "head":
+        assert np.array_equal(hidden, Anonymizer(region="head").touched(picture, faces))
     changed = np.where(hidden[..., None], noise(HEIGHT, WIDTH, 1), picture)
-    method, jobs = made(folder, one, other), jobs_of(picture, *faces)
+    method = made(folder, one, other)
     for first, second in zip(method.replace(picture, jobs), method.replace(changed, jobs), strict=True):
         assert first.pixels is not None, first.reason
         assert np.array_equal(first.pixels, second.pixels)
@@ -94,15 +109,44 @@ def test_of_the_pixels_only_the_lights_samples_matter(folder: Path) -> None:
     """The light is read at the mesh's points: everything between them can become noise."""
     mesh = placed(*AT)
     picture = skin(mesh)
-    hidden = Anonymizer().touched(picture, [on(mesh)])
+    hidden = unseen(picture, jobs_of(picture, on(mesh)), mesh)
     columns, rows = np.floor(mesh[:, :2]).astype(int).T
     hidden[rows, columns] = False
     changed = np.where(hidden[..., None], noise(HEIGHT, WIDTH), picture)
-    assert (changed != picture).any(axis=2).sum() > 10_000
+    assert (changed != picture).any(axis=2).sum() > 5_000
     method = made(folder, mesh)
     first, second = only(method, picture, on(mesh)), only(method, changed, on(mesh))
     assert first.pixels is not None, first.reason
     assert np.array_equal(first.pixels, second.pixels)
+
+
+def test_hair_and_ears_stay_round_a_face_and_go_with_a_head(folder: Path) -> None:
+    mesh = placed(*AT)
+    picture = skin(mesh)
+    picture[::2] = 255 - picture[::2]  # of which a continuation keeps nothing
+    kept = {}
+    for region in ("face", "head"):
+        job = jobs_of(picture, on(mesh), region=region)[0]
+        hidden = unseen_of(job, mesh)
+        ground = cleared(picture, [job], [mesh])
+        assert np.array_equal(ground[job.region.slices][~hidden], picture[job.region.slices][~hidden])
+        assert (ground[job.region.slices][hidden] != picture[job.region.slices][hidden]).any(axis=1).mean() > 0.95
+        kept[region] = int((~hidden).sum())
+    jobs = jobs_of(picture, on(mesh))
+    assert kept["face"] > 0.2 * jobs[0].region.alpha.size
+    rows, columns = np.floor(mesh[:, 1]).astype(int), np.floor(mesh[:, 0]).astype(int)
+    assert unseen(picture, jobs, mesh)[rows, columns].all(), "all of the mesh"
+
+
+def test_where_faces_overlap_none_brings_the_other_back(folder: Path) -> None:
+    """What lies round one face may be the middle of another, whether that gets a donor or not."""
+    one, other = placed(70.0, 90.0, 90.0), placed(80.0, 145.0, 110.0)
+    picture = noise(HEIGHT, WIDTH)
+    jobs = jobs_of(picture, on(one), on(other))
+    for meshes in ([one, other], [one, None], [None, None]):
+        hidden = unseen(picture, jobs, *meshes)
+        changed = np.where(hidden[..., None], noise(HEIGHT, WIDTH, 1), picture)
+        assert np.array_equal(cleared(picture, jobs, meshes)[hidden], cleared(changed, jobs, meshes)[hidden])
 
 
 def test_at_most_nine_numbers_say_what_the_light_is(folder: Path) -> None:
@@ -165,6 +209,13 @@ def test_what_it_cannot_do_it_leaves(folder: Path, mesh: Floats, points: Any, pr
     assert (found.pixels, found.reason) == (None, reason)
 
 
+def test_a_mesh_that_leaves_out_much_of_the_box_is_left(folder: Path) -> None:
+    mesh = placed(*AT)
+    large = face(40, 10, 180, 175)  # brought by somebody, without points to compare with
+    found = only(made(folder, mesh), skin(mesh), large)
+    assert (found.pixels, found.reason) == (None, "mesh and detector disagree")
+
+
 def test_a_profile_that_the_mesh_mistakes_is_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(donor, "MOST_APART", 9.0)
     mesh = placed(*AT, yaw=35)
@@ -182,10 +233,11 @@ def test_a_face_that_fills_the_picture_lies_on_grey(folder: Path, monkeypatch: p
     """As grey as `solid`: a mean of what is hidden would tell the skin's colour."""
     mesh = placed(82.0, 82, 82)
     picture, light = skin(mesh, 164, 164), Lighting(np.array([-1.2, 0.1, -0.1, -0.1]), np.array([0.3, -0.2]), 0.1)
-    assert Anonymizer().touched(picture, [on(mesh)]).mean() > 0.96
+    jobs = jobs_of(picture, on(mesh), region="head")
+    assert unseen(picture, jobs, mesh).mean() > 0.96
     monkeypatch.setattr(donor, "_lighting", lambda *_: light)
     method = made(folder, mesh)
-    first, second = only(method, picture, on(mesh)), only(method, noise(164, 164), on(mesh))
+    first, second = (method.replace(one, jobs)[0] for one in (picture, noise(164, 164)))
     assert first.pixels is not None, first.reason
     assert (first.pixels[[0, 0, -1, -1], [0, -1, 0, -1]] == GREY).all()
     assert (first.pixels[first.pixels.shape[0] // 2, first.pixels.shape[1] // 2] != GREY).any()
@@ -220,7 +272,7 @@ def test_on_a_photo_a_face_is_there_again_and_it_is_another(astronaut: Pixels) -
     assert np.array_equal(result.picture[~touched], astronaut[~touched])
     x0, y0, x1, y1 = before[0].box.astype(int)
     apart = np.abs(result.picture[y0:y1, x0:x1].astype(int) - astronaut[y0:y1, x0:x1]).max(axis=2)
-    assert (apart > 0).mean() > 0.95
+    assert (apart > 0).mean() > 0.85  # the corners of its box are hair and neck
     assert np.median(apart) > 8
     assert not np.array_equal(
         Anonymizer("donor", finder=finder, salt="t").render(astronaut, before).picture, result.picture

@@ -48,7 +48,7 @@ def cleared(picture: Pixels, jobs: Sequence[Job], meshes: Sequence[Mesh | None])
         there = known[rows, columns]
         hidden = there[..., None] == 0
         if there.mean() < _LEAST_AROUND:
-            np.copyto(out[rows, columns], np.uint8(GREY), where=hidden)
+            np.copyto(out[rows, columns], np.asarray(GREY, dtype=np.uint8), where=hidden)
         else:
             filled = relight.fill(picture[rows, columns].astype(np.float32), there)
             np.copyto(out[rows, columns], np.rint(filled).astype(np.uint8), where=hidden)

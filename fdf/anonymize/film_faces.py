@@ -125,8 +125,13 @@ class FacesReader:
         self._head: HeadRow | None = None
         self._line = 0
 
-    def faces(self, index: int, time: float, size: tuple[int, int]) -> list[Followed]:
+    def faces(self, index: int, time: float | None, size: tuple[int, int]) -> list[Followed]:
         """The faces of the next frame.
+
+        Args:
+            index: of the frame.
+            time: of the frame, seconds; None if it isn't known.
+            size: width and height of the frame, upright.
 
         Raises:
             DataError: a line is wrong, is missing, or speaks of another film.
@@ -151,7 +156,7 @@ class FacesReader:
             raise DataError(
                 f"{self._name}, line {self._line}: frames are not in order", expected=str(index), got=str(row.frame)
             )
-        if abs(row.time - time) > _SAME_TIME:
+        if time is not None and abs(row.time - time) > _SAME_TIME:
             raise DataError(
                 f"{self._name} speaks of another film than {self._film}, or of another part of it",
                 expected=f"frame {index} at {row.time:g} s",

@@ -20,7 +20,7 @@ def compare(
         Path | None,
         typer.Option(
             "--truth",
-            help="JSON with the faces of the frames (fdf-faces). Default: CenterFace looks at the original.",
+            help="Faces of the frames: JSON (fdf-faces), or .jsonl of --save-detections. Default: CenterFace looks.",
             show_default=False,
         ),
     ] = None,
@@ -55,7 +55,7 @@ def compare(
 
     from fdf.errors import UsageError
     from fdf.evaluate.film import compare_films
-    from fdf.evaluate.truth import THRESHOLD, KnownTruth, SeenFaces
+    from fdf.evaluate.truth import THRESHOLD, SeenFaces, read_truth
     from fdf.store.files import write_bytes
 
     if truth and threshold is not None:
@@ -63,7 +63,7 @@ def compare(
     if at_most is not None and not 0 <= at_most <= 1000:
         raise UsageError("--at-most is out of range", expected="0 to 1,000 face-frames in 1,000", got=str(at_most))
     colour = _colour(cover)
-    faces = KnownTruth(truth) if truth else SeenFaces(THRESHOLD if threshold is None else threshold)
+    faces = read_truth(truth) if truth else SeenFaces(THRESHOLD if threshold is None else threshold)
     with working("comparing frames") as advance:
         report = compare_films(original, anonymized, faces, cover=colour, progress=lambda _done, _total: advance(1))
     body = report.to_dict()

@@ -84,7 +84,7 @@ def compare_films(
 
     Args:
         original, anonymized: film files with the same frames.
-        truth: where the faces of the original are; None: what a detector finds there (`SeenFaces()`).
+        truth: where the faces of the original are, closed afterwards; None: what a detector finds there (`SeenFaces()`).
         cover: the colour that covers, if it is one; None judges any cover by what remains of the original.
         progress: is told the frames done and how many there are, if that is known.
 
@@ -99,15 +99,16 @@ def compare_films(
     count = _Count(cover)
     frames = labelled = 0
     size = (0, 0)
-    for before, after, total in frame_pairs(original, anonymized):
-        size = (before.shape[1], before.shape[0])
-        faces = truth.of(original.name, frames, before)
-        if faces is not None:
-            labelled += 1
-            count.frame(frames, faces, before, after)
-        frames += 1
-        progress(frames, total)
-    truth.check(original.name, frames)
+    with closing(truth):
+        for before, after, total in frame_pairs(original, anonymized):
+            size = (before.shape[1], before.shape[0])
+            faces = truth.of(original.name, frames, before)
+            if faces is not None:
+                labelled += 1
+                count.frame(frames, faces, before, after)
+            frames += 1
+            progress(frames, total)
+        truth.check(original.name, frames)
     return FilmReport(
         (original.name, file_sha256(original)),
         (anonymized.name, file_sha256(anonymized)),

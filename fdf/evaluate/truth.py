@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Protocol
 
 from fdf.anonymize.base import Face
 from fdf.anonymize.faces_json import FacesFile, from_row, read_faces
+from fdf.anonymize.film_faces import SUFFIX, FacesReader
 from fdf.errors import DataError, UsageError
 from fdf.store.files import file_sha256
 from fdf.vision.base import Pixels
@@ -40,6 +42,10 @@ class Faces(Protocol):
         """The film is over after so many frames: raises DataError if more was said."""
         ...
 
+    def close(self) -> None:
+        """Give back what it holds; called once, whatever happened."""
+        ...
+
 
 class SeenFaces:
     """CenterFace in the original: one look at up to 1280 pixels, one at a third of that.
@@ -66,6 +72,60 @@ class SeenFaces:
 
     def check(self, film: str, frames: int) -> None:
         """It says nothing of frames that aren't there."""
+
+    def close(self) -> None:
+        """It holds nothing."""
+
+
+def read_truth(path: Path) -> Faces:
+    """What a file says: `FollowedTruth` for a `.jsonl`, else `KnownTruth`.
+
+    Raises:
+        DataError: it can't be read.
+    """
+    return FollowedTruth(path) if path.suffix.lower() == SUFFIX else KnownTruth(path)
+
+
+class FollowedTruth:
+    """A file of a film's faces (`fdf.anonymize.film_faces`), as `fdf anonymize --save-detections` writes it: a line a frame.
+
+    Raises:
+        DataError: no such file.
+    """
+
+    threshold: float | None = None
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self.name, self.sha256, self._path = path.name, file_sha256(path), path
+        except OSError as error:
+            raise DataError(f"{path} can't be read", got=error.strerror or str(error)) from error
+        self._files = ExitStack()
+        self._reader: FacesReader | None = None
+
+    def of(self, film: str, frame: int, picture: Pixels) -> list[Face]:
+        """What the next line says.
+
+        Raises:
+            DataError: the line is wrong, is missing, or speaks of another film.
+        """
+        if self._reader is None:
+            self._reader = FacesReader(self._files.enter_context(self._path.open("rb")), self.name, film)
+        height, width = picture.shape[:2]
+        return [one.face for one in self._reader.faces(frame, None, (width, height))]
+
+    def check(self, film: str, frames: int) -> None:  # noqa: ARG002 - the reader knows
+        """Whether all lines were asked for.
+
+        Raises:
+            DataError: there are more.
+        """
+        if self._reader is not None:
+            self._reader.end()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._files.close()
 
 
 class KnownTruth:
@@ -115,3 +175,6 @@ class KnownTruth:
                 if mine
                 else f"rows of {', '.join(sorted({name for name, _ in self._rows})[:3])}",
             )
+
+    def close(self) -> None:
+        """It holds nothing."""

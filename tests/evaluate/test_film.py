@@ -19,12 +19,13 @@ av = pytest.importorskip("av", reason="films need PyAV: the extra `video`")
 import fdf.cli.commands  # noqa: F401, E402 - registers the commands
 from fdf.anonymize.base import Face, Method  # noqa: E402
 from fdf.anonymize.faces_json import picture_row, write_faces  # noqa: E402
+from fdf.anonymize.film_faces import FacesWriter, Followed  # noqa: E402
 from fdf.anonymize.image import Anonymizer  # noqa: E402
 from fdf.cli.app import app  # noqa: E402
 from fdf.errors import DataError, MachineError, UsageError  # noqa: E402
 from fdf.evaluate.exposure import COVERED, INNER, inner_area, judge, remains, uncovered, visible  # noqa: E402
 from fdf.evaluate.film import FilmReport, Tracks, compare_films  # noqa: E402
-from fdf.evaluate.truth import KnownTruth  # noqa: E402
+from fdf.evaluate.truth import KnownTruth, read_truth  # noqa: E402
 from tests.anonymize import clips  # noqa: E402
 
 BARE = {4: 1, 5: 1, 6: 2, 11: 2, 12: 2}
@@ -229,6 +230,28 @@ def test_other_sizes_of_one_shape_are_compared(clip: clips.Clip, folder: Path, t
     pictures = [cv2.resize(one, (656, 368)) for one in clips.read(hidden)[0]]  # deface brings sides to multiples of 16
     clips.write(pictures, tmp_path / "wide.mp4")
     assert measured(folder, tmp_path / "wide.mp4").exposure.frames == (4, 5, 6, 11, 12)
+
+
+def test_the_truth_may_be_what_save_detections_wrote(folder: Path, tmp_path: Path, clip: clips.Clip) -> None:
+    lines = tmp_path / "film.jsonl"
+    with lines.open("wb") as file:
+        writer = FacesWriter(file, "film.mp4")
+        for frame in range(len(clip.pictures)):
+            writer.add(frame / 30, (640, 360), [Followed(one, one.track) for one in faces_of(clip, frame)])
+    out = hide(clip, tmp_path / "out.mp4", "solid", BARE)
+    by_line = compare_films(folder / "film.mp4", out, read_truth(lines))
+    assert by_line.exposure == measured(folder, out).exposure
+    assert (by_line.exposure.per_1000, by_line.labelled, by_line.truth[0]) == (125, 20, "film.jsonl")
+    whole = lines.read_bytes().splitlines(keepends=True)
+    for part, said in (
+        (whole[:-1], "says nothing of frame 19"),
+        ([*whole, whole[-1]], "has more frames than film.mp4"),
+    ):
+        lines.write_bytes(b"".join(part))
+        with pytest.raises(DataError, match=said):
+            compare_films(folder / "film.mp4", out, read_truth(lines))
+    with pytest.raises(DataError, match=r"none\.jsonl can't be read"):
+        read_truth(tmp_path / "none.jsonl")
 
 
 def test_a_truth_of_another_film_is_refused(folder: Path, tmp_path: Path, clip: clips.Clip) -> None:

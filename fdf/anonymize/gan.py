@@ -111,6 +111,8 @@ class Gan:
 
     def _view(self, picture: Pixels, job: Job, jobs: Sequence[Job]) -> _View | str:
         """What the network sees of a job, or why it can't do it."""
+        import cv2
+
         if job.face.size < MIN_FACE:
             return f"smaller than {MIN_FACE:g} pixels"
         height, width = picture.shape[:2]
@@ -123,7 +125,7 @@ class Gan:
             return "mostly outside the picture"
         hidden = _hidden(square, jobs)
         crop = cut(picture, square)
-        np.copyto(crop, np.uint8(_GREY), where=hidden[..., None])
+        crop = np.asarray(cv2.copyTo(np.full_like(crop, _GREY), hidden.view(np.uint8), crop))
         mask = _any_under(hidden, resolution)
         # What is outside the picture is black, as in training, and counted by pixels of the crop.
         seen = inside - hidden.sum()

@@ -225,8 +225,10 @@ def _checked(method: Method, picture: Pixels, job: Job, result: object) -> Repla
 
 
 def _blend(out: Pixels, region: Region, pixels: Pixels) -> None:
+    import cv2
+
     window, core = out[region.slices], region.alpha >= 1
     edge = np.nonzero((region.alpha > 0) & ~core)
     alpha = region.alpha[edge][:, None]
     window[edge] = np.rint(window[edge] * (1 - alpha) + pixels[edge] * alpha).astype(np.uint8)
-    np.copyto(window, pixels, where=core[..., None])
+    window[...] = cv2.copyTo(pixels, core.view(np.uint8), window)

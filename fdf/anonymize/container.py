@@ -199,17 +199,17 @@ class Source:
     def upright(self, frame: Any) -> Pixels:
         """A frame as upright RGB. Transparent parts come on black: what lies under them is nobody's business."""
         if frame.format.has_palette or any(part.is_alpha for part in frame.format.components):
-            rgba = frame.to_ndarray(format="rgba")
+            rgba = frame.to_ndarray(format="rgba", threads=1)
             picture = (rgba[..., :3].astype(np.uint16) * rgba[..., 3:] // 255).astype(np.uint8)
         else:
-            picture = frame.to_ndarray(format="rgb24")
+            picture = frame.to_ndarray(format="rgb24", threads=1)
         return self.orientation.apply(picture)
 
     def thumbnail(self, frame: Any) -> Thumbnail:
         """A small picture of a frame's luma, upright."""
         width, height = self.size[::-1] if self.orientation.transposed else self.size
         w, h = thumbnail_size(width, height)
-        gray = frame.reformat(width=w, height=h, format="gray", interpolation="AREA").to_ndarray()
+        gray = frame.reformat(width=w, height=h, format="gray", interpolation="AREA", threads=1).to_ndarray()
         return np.asarray(self.orientation.apply(gray), dtype=np.uint8)
 
     def _packets(self) -> Iterator[Any]:
@@ -255,7 +255,7 @@ class Source:
             if not any("size" in note for note in self.notes):
                 self.notes.append("frames change their size: all are brought to that of the first")
             pts = frame.pts
-            frame = frame.reformat(width=self._stored[0], height=self._stored[1])
+            frame = frame.reformat(width=self._stored[0], height=self._stored[1], threads=1)
             frame.pts = pts
         pts = frame.pts
         if pts is None or (last is not None and pts <= last):

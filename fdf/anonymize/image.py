@@ -227,8 +227,6 @@ def _checked(method: Method, picture: Pixels, job: Job, result: object) -> Repla
 def _blend(out: Pixels, region: Region, pixels: Pixels) -> None:
     import cv2
 
-    window, core = out[region.slices], region.alpha >= 1
-    edge = np.nonzero((region.alpha > 0) & ~core)
-    alpha = region.alpha[edge][:, None]
-    window[edge] = np.rint(window[edge] * (1 - alpha) + pixels[edge] * alpha).astype(np.uint8)
-    window[...] = cv2.copyTo(pixels, core.view(np.uint8), window)
+    window, alpha = out[region.slices], region.alpha
+    soft = cv2.blendLinear(window, pixels, 1 - alpha, alpha)
+    window[...] = cv2.copyTo(pixels, (alpha >= 1).view(np.uint8), soft)  # to the bit: sums of weights are rounded

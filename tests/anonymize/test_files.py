@@ -99,8 +99,10 @@ def test_other_modes_come_out_as_rgb_or_grey(mode: str) -> None:
     elif mode != "F":
         image = image.convert(mode)
     kind = "PNG" if mode in {"P", "1"} else "TIFF"
-    before = read(encoded(image, kind)).stills[0].rgb
-    after = read(anonymize_bytes(encoded(image, kind), None, HIDE)[0]).stills[0].rgb
+    how = {"compression": "tiff_lzw"} if mode == "YCbCr" else {}  # Pillow 12 can't read its own without compression
+    data = encoded(image, kind, **how)
+    before = read(data).stills[0].rgb
+    after = read(anonymize_bytes(data, None, HIDE)[0]).stills[0].rgb
     assert np.array_equal(after[~TOUCHED], before[~TOUCHED])
     assert (after[CORE] == GREY).all()
 

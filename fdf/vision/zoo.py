@@ -40,7 +40,7 @@ class Model:
 
     Attributes:
         id: name in the zoo, and in the tables of a build.
-        task: `detector`, `keypointer`, `mesh` or `embedder`.
+        task: `detector`, `keypointer`, `mesh`, `embedder` or `generator`.
         file: file name of the weights; the library's name for `where = "library"`.
         sha256: SHA-256 of the file, lower-case hex.
         size: bytes of the file.

@@ -18,14 +18,18 @@ import fdf.anonymize.detection
 import fdf.anonymize.gan
 import fdf.cli.commands
 from fdf.anonymize.base import Face, Job, Method, RegionName
+from fdf.anonymize.detection import FaceFinder
 from fdf.anonymize.gan import DEFAULT_MODEL, Gan, square_of
+from fdf.anonymize.guard import make_guard
 from fdf.anonymize.image import Anonymizer
 from fdf.anonymize.methods import make_method
 from fdf.anonymize.regions import region_of
 from fdf.cli.app import app
 from fdf.errors import ModelError, UsageError
-from fdf.vision.zoo import local_model
+from fdf.vision.picture import decode
+from fdf.vision.zoo import local_model, models, path_of
 from tests.anonymize.pictures import ASTRONAUT, Fixed, encoded, face, noise
+from tests.conftest import ROOT
 
 SIDE, LATENT = 64, 4
 
@@ -281,6 +285,31 @@ def test_without_a_generator_it_says_how_to_get_one(monkeypatch: pytest.MonkeyPa
     row = local_model(model, model_id=DEFAULT_MODEL, task="generator", code_license="CC0-1.0", weight_license="CC0-1.0")
     monkeypatch.setattr(fdf.anonymize.gan, "models", lambda: (row,))
     assert make_method("gan").name == "gan"
+
+
+def test_the_generator_that_fdf_brings_draws_another_face() -> None:
+    """Out of the box, under the guard: Eileen Collins, by NASA."""
+    astronaut, finder = decode(ASTRONAUT.read_bytes()).pixels, FaceFinder("fast")
+    anonymizer = Anonymizer("gan", finder=finder, salt="s", guard=make_guard())
+    before = finder.find(astronaut)
+    result = anonymizer.render(astronaut, before)
+    assert [(one.method, one.reason) for one in result.outcomes] == [("gan", "")]
+    assert len(finder.find(result.picture)) == 1, "there is a face again"
+    row = anonymizer.drain()[0]
+    assert row["passed"]
+    assert row["judges"][0]["distance"] > row["judges"][0]["threshold"]
+
+
+def test_the_card_of_the_generator_that_fdf_brings_is_its_own() -> None:
+    row = next(row for row in models() if row.id == DEFAULT_MODEL)
+    stated = {one.key: one.value for one in onnx.load(path_of(row)).metadata_props}
+    card = (ROOT / "docs/generator-default.md").read_text()
+    assert row.sha256 in card
+    assert f"| pictures seen | {int(stated['pictures']):,} " in card
+    assert f"{int(stated['pictures']):,} pictures" in row.origin
+    assert stated["index_sha256"] in card
+    assert (stated["rights_class"], row.weight_license) == ("pd", "CC0-1.0")
+    assert "synthetic | 1,781 faces (100%)" in card, "nobody's consent was needed"
 
 
 def test_a_file_that_is_no_generator_is_refused(tmp_path: Path) -> None:

@@ -48,6 +48,14 @@ def train(
         Path | None,
         typer.Option("--resume", help="Go on with this run from its latest checkpoint.", show_default=False),
     ] = None,
+    begin_with: Annotated[
+        Path | None,
+        typer.Option(
+            "--begin-with",
+            help="Begin with the weights of this run or checkpoint: the same networks, at this resolution or half of it.",
+            show_default=False,
+        ),
+    ] = None,
     split: Annotated[
         str | None, typer.Option("--split", help="Split to learn from; default training.", show_default=False)
     ] = None,
@@ -84,7 +92,7 @@ def train(
         run={"pictures": pictures, "batch": batch, "seed": seed},
     )
     with _TrainProgress() as progress:
-        request = Request(shards, settings, out, resume, device, workers, force)
+        request = Request(shards, settings, out, resume, device, workers, force, begin_with=begin_with)
         result = run_training(request, progress.hear)
     if result is None:  # one of several processes, not the first
         return

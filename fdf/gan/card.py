@@ -45,9 +45,9 @@ def card(
     yield from _limits(lineage, arch)
     yield "\n## Taking something back\n"
     yield "`faces.parquet` names every face that this run may have drawn, with its photo, its owner and the picture of the run"
-    yield f"at which it was first drawn; this checkpoint has eaten those below {meta['pictures']:,}. Weights can't forget:"
-    yield "rebuild the shards without a photo, train anew, and withdraw this model. `fdf lineage RUNS --photo ID`"
-    yield "finds the checkpoints and exports that have seen a photo."
+    yield f"at which it was first drawn, −1 if before it began; this checkpoint has eaten those below {meta['pictures']:,}."
+    yield "Weights can't forget: rebuild the shards without a photo, train anew, and withdraw this model."
+    yield "`fdf lineage RUNS --photo ID` finds the checkpoints and exports that have seen a photo."
 
 
 def _eaten(lineage: Mapping[str, Any]) -> Iterator[str]:
@@ -59,8 +59,20 @@ def _eaten(lineage: Mapping[str, Any]) -> Iterator[str]:
     yield f"| licences | {_listed(lineage['licenses'])} |"
     yield f"| signals against use | looked for from {first} to {last}, by {_listed(lineage['policies'])} |"
     yield f"| decisions | {_listed(lineage['decisions'])} |"
-    yield f"| shards | {len(lineage['shards'])}, index SHA-256 `{lineage['index_sha256']}` |\n"
+    yield f"| shards | {len(lineage['shards'])}, index SHA-256 `{lineage['index_sha256']}` |"
+    for one in lineage.get("ancestors", ()):
+        yield f"| **before it began** | with the weights of {_ancestor(one)} |"
+    yield ""
     yield "A licence is the photographer's permission. It is not the consent of the person in the picture.\n"
+
+
+def _ancestor(one: Mapping[str, Any]) -> str:
+    first, last = one["consent_dates"]
+    return (
+        f"`{one['run']}` at {one['pictures']:,} pictures of {one['resolution']} px: {one['faces']:,} faces of "
+        f"{one['photos']:,} photos, {one['synthetic_faces']:,} of them rendered; {_listed(one['licenses'])}; signals looked "
+        f"for from {first} to {last}; index SHA-256 `{one['index_sha256']}`, checkpoint `{one['checkpoint_sha256']}`"
+    )
 
 
 def _rights(lineage: Mapping[str, Any]) -> Iterator[str]:
@@ -100,7 +112,8 @@ def _limits(lineage: Mapping[str, Any], arch: Mapping[str, Any]) -> Iterator[str
     yield "- A generator can repeat faces that it was trained on, the fewer the more easily. Not excluded unless measured."
     yield f"- It draws what it has seen: {lineage['faces']:,} faces. What is rare among them comes out worse: poses, ages, skin"
     yield "  tones, headwear."
-    if lineage["synthetic_faces"] > lineage["faces"] / 2:
+    every = [lineage, *lineage.get("ancestors", ())]
+    if sum(one["synthetic_faces"] for one in every) > sum(one["faces"] for one in every) / 2:
         yield "- Most of what it has seen was rendered: it draws as the renderer does, not as a camera."
     yield f"- Pictures of {arch['resolution']} px; more pixels have to be made from these."
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +30,7 @@ from fdf.vision.sessions import session
 ALLOWING: Final = frozenset({"allowed_by_licence"})
 """Consent decisions that allow a face to be learnt from. What isn't listed refuses."""
 FACES_FILE: Final = "faces.parquet"
+LINEAGE_FILE: Final = "lineage.json"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Lineage:
         weights_rights_class: the strictest reading: what the weights ask of their users if they count as made from all of it.
         conflict: why no single licence satisfies all of it; empty if one does.
         forced: what spoke against training on it, and was overruled with --force.
+        ancestors: lineages of the runs whose weights this one began with, the last one first, each with `run`, `pictures` and
+            `checkpoint_sha256`. Rights and `forced` are of all of it; counts are of this run alone.
     """
 
     index_sha256: str
@@ -63,6 +66,7 @@ class Lineage:
     weights_rights_class: str
     conflict: str
     forced: tuple[str, ...]
+    ancestors: tuple[dict[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -107,14 +111,51 @@ def refuse(found: Collection[str], *, force: bool) -> None:
         )
 
 
-def lineage(faces: Faces, forced: Collection[str] = ()) -> Lineage:
-    """Count what there is."""
+def ancestors_of(run: Path, checkpoint: Path, pictures: int) -> tuple[dict[str, Any], ...]:
+    """The lineage of a run whose checkpoint another one begins with, and before it those of its own ancestors.
+
+    Raises:
+        DataError: the run doesn't say what it ate: then nothing may be made from it.
+    """
+    try:
+        body = json.loads((run / LINEAGE_FILE).read_text(encoding="utf-8"))
+        older = body.pop("ancestors", [])
+        missing = {field.name for field in fields(Lineage)} - {"ancestors"} - set(body)
+        if missing:
+            raise KeyError(min(missing))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"What {run} ate is not known: its {LINEAGE_FILE} can't be read ({error})",
+            expected="the file that `fdf train` wrote before the first step",
+            action="Bring it back, or train from nothing",
+        ) from error
+    said = {"run": run.name, "pictures": pictures, "checkpoint_sha256": file_sha256(checkpoint)}
+    return ({**said, **body}, *older)
+
+
+def inherited_objections(ancestors: Collection[Mapping[str, Any]], config: DataConfig, day: date) -> Iterator[str]:
+    """Why weights of these runs should not be gone on with."""
+    oldest = (day - timedelta(days=config.max_consent_age_days)).isoformat()
+    for one in ancestors:
+        name = f"{one['run']}, whose weights it begins with,"
+        if one["forced"]:
+            yield f"{name} was trained against objections: " + "; ".join(one["forced"])
+        elif one["synthetic_faces"] < one["faces"] and one["consent_dates"][0] < oldest:
+            yield f"{name} ate faces whose signals were looked at before {oldest}: they may have changed"
+        others = sorted(set(one["rights_classes"]) - set(config.rights)) if config.rights else []
+        if others:
+            yield f"{name} ate faces of other rights classes than asked for ({', '.join(others)})"
+
+
+def lineage(faces: Faces, forced: Collection[str] = (), ancestors: Collection[Mapping[str, Any]] = ()) -> Lineage:
+    """Count what there is; rights are of all that went into the weights, by way of ancestors, too."""
     dates = pc.min_max(pc.cast(faces.table["consent_date"], pa.string())).as_py()
     rights = _counts(faces, "rights_class")
-    combined = combined_rights(rights)
-    parts = {part for name in rights for part in name.split("-")}
+    eaten = {*rights, *(name for one in ancestors for name in one["rights_classes"])}
+    combined = combined_rights(eaten)
+    parts = {part for name in eaten for part in name.split("-")}
     strictest = "-".join(part for part in ("by", "nc", "sa") if part in parts) or "pd"
-    worst = max(rights, key=RIGHTS.index)
+    worst = max(eaten, key=RIGHTS.index)
     return Lineage(
         index_sha256=faces.digest,
         shards=tuple(
@@ -136,18 +177,37 @@ def lineage(faces: Faces, forced: Collection[str] = ()) -> Lineage:
         weights_rights_class=worst if worst in ("nd", "none") else strictest,
         conflict=combined.conflict,
         forced=tuple(forced),
+        ancestors=tuple(dict(one) for one in ancestors),
     )
 
 
-def write_faces(faces: Faces, seed: int, path: Path) -> None:
-    """Write which faces a run may draw, and when it first does: a checkpoint has eaten those below its number of pictures."""
+def write_faces(faces: Faces, seed: int, path: Path, inherited: pa.Table | None = None) -> None:
+    """Write which faces a run may draw, and when it first does: a checkpoint has eaten those below its number of pictures.
+
+    Args:
+        inherited: those of `faces_eaten_by`, eaten before the first picture.
+    """
     first = np.empty(len(faces), np.int64)
     first[first_order(len(faces), seed)] = np.arange(len(faces))
     shard = pa.DictionaryArray.from_arrays(pa.array(faces.shard), pa.array([entry.path for entry in faces.entries]))
     columns = faces.table.select(["photo_id", "face_id", "owner_nsid", "source", "license_id", "rights_class"])
     table = columns.append_column("shard", shard).append_column("first_picture", pa.array(first))
+    if inherited is not None:
+        table = pa.concat_tables([table, inherited.cast(table.schema)])
     with atomic_file(path) as file, disk_errors(path):
         pq.write_table(table.sort_by([("photo_id", "ascending"), ("face_id", "ascending")]), file, compression="zstd")
+
+
+def faces_eaten_by(run: Path, pictures: int) -> pa.Table:
+    """The faces that a run's weights at so many pictures have seen, as rows for a run that begins with them: at picture −1.
+
+    Raises:
+        DataError: the run doesn't say.
+    """
+    table = _read_faces(run, None)
+    table = table.filter(pc.less(table["first_picture"], pictures))
+    before = pa.array(np.full(table.num_rows, -1))
+    return table.set_column(table.column_names.index("first_picture"), "first_picture", before)
 
 
 @dataclass(frozen=True)
@@ -294,7 +354,7 @@ def _model(hit: pa.Table, path: Path, kind: str, pictures: int | None) -> ModelF
     return ModelFile(path, file_sha256(path), kind, pictures, tuple(sorted(set(rows["photo_id"].to_pylist()))))
 
 
-def _read_faces(folder: Path) -> pa.Table:
+def _read_faces(folder: Path, columns: Sequence[str] | None = ("photo_id", "owner_nsid", "first_picture")) -> pa.Table:
     path = folder / FACES_FILE
     if not path.is_file():
         raise DataError(
@@ -303,7 +363,7 @@ def _read_faces(folder: Path) -> pa.Table:
             action="Bring it back, or treat these models as if they had seen every photo of their shards",
         )
     try:
-        return pq.read_table(path, columns=["photo_id", "owner_nsid", "first_picture"])
+        return pq.read_table(path, columns=columns and list(columns))
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} can't be read ({error})", expected="a file that `fdf train` wrote") from error
 
@@ -323,7 +383,7 @@ def _made_by(said: dict[str, str], name: str, index: str) -> bool:
 def _index_of(folder: Path) -> str:
     """The digest of the index of the shards that a run was made from; empty where the run doesn't say."""
     try:
-        return str(json.loads((folder / "lineage.json").read_text(encoding="utf-8"))["index_sha256"])
+        return str(json.loads((folder / LINEAGE_FILE).read_text(encoding="utf-8"))["index_sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

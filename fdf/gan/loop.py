@@ -9,16 +9,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import pyarrow as pa
 import torch
 
 from fdf.errors import DataError, FdfError, UsageError
 from fdf.gan.card import write_card
 from fdf.gan.config import TrainRecipe, differences, load_train_recipe
 from fdf.gan.data import Deck, Faces, Positions, find_faces, loader
-from fdf.gan.lineage import FACES_FILE, lineage, objections, refuse, today, write_faces
+from fdf.gan.lineage import (
+    FACES_FILE,
+    LINEAGE_FILE,
+    ancestors_of,
+    faces_eaten_by,
+    inherited_objections,
+    lineage,
+    objections,
+    refuse,
+    today,
+    write_faces,
+)
 from fdf.gan.machine import Place, Stop, place
 from fdf.gan.networks import Architecture, architecture
-from fdf.gan.run import Log, Run
+from fdf.gan.run import Log, Run, read_checkpoint, run_of
 from fdf.gan.samples import Samples
 from fdf.gan.training import MEASURED, Part, Trainer
 from fdf.store.files import write_bytes
@@ -42,6 +54,8 @@ class Request:
         workers: processes that decode; None: as the device needs.
         force: train in spite of stale, refusing or altered shards; the card will say so.
         arch: other networks than the recipe's.
+        begin_with: a run, or a checkpoint of one, with whose weights a new run begins; of the same networks, at the same
+            resolution or half of it.
     """
 
     shards: Path | None
@@ -52,6 +66,7 @@ class Request:
     workers: int | None = None
     force: bool = False
     arch: Architecture | None = None
+    begin_with: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +90,12 @@ def train(request: Request, report: Report = lambda _: None) -> Result | None:
     Raises:
         UsageError, DataError, MachineError, ModelError: see the message. FdfError: the loss is no number any more.
     """
+    if request.resume and request.begin_with:
+        raise UsageError(
+            "A run that goes on has its weights already",
+            expected="either a run to resume, or one to begin with",
+            action="Leave one of them out",
+        )
     run = Run.find(request.resume) if request.resume else None
     recipe = request.recipe.resolved()
     changes = _allowed_changes(run, recipe) if run else ()
@@ -96,13 +117,38 @@ def train(request: Request, report: Report = lambda _: None) -> Result | None:
             verify=not request.force,
             workers=workers,
         )
-        found = tuple(objections(faces, data, today()))
+        before = _Before.of(request.begin_with) if request.begin_with else _Before.of_resumed(run)
+        found = (*objections(faces, data, today()), *inherited_objections(before.ancestors, data, today()))
         refuse(found, force=request.force)
         trainer = Trainer(arch, recipe, where)
         seconds = _go_on(run, trainer, faces, shards) if run else 0.0
+        if before.checkpoint:
+            trainer.begin_with(before.checkpoint)
         if where.first:
-            run = _prepare(run, request.runs, shards, faces, trainer, (changes, found))
+            run = _prepare(run, request.runs, shards, faces, trainer, (changes, found), before)
         return _Loop(trainer, faces, run if where.first else None, seconds, report).go(workers, shards)
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What was learnt before a run's first picture: nothing, or what other runs ate."""
+
+    checkpoint: Path | None = None
+    ancestors: tuple[dict[str, Any], ...] = ()
+    eaten: pa.Table | None = None
+
+    @classmethod
+    def of(cls, path: Path) -> _Before:
+        """Of a new run that begins with a run's weights."""
+        run = run_of(path)
+        checkpoint = path if path.is_file() else run.latest()
+        pictures = int(read_checkpoint(checkpoint, "none of them.")[1]["pictures"])
+        return cls(checkpoint, ancestors_of(run.path, checkpoint, pictures), faces_eaten_by(run.path, pictures))
+
+    @classmethod
+    def of_resumed(cls, run: Run | None) -> _Before:
+        """Of a run that goes on: as it was written down."""
+        return cls(ancestors=tuple(run.read_json(LINEAGE_FILE).get("ancestors", ()))) if run else cls()
 
 
 def _allowed_changes(run: Run, recipe: TrainRecipe) -> tuple[str, ...]:
@@ -148,6 +194,7 @@ def _prepare(
     faces: Faces,
     trainer: Trainer,
     notes: tuple[Sequence[str], Sequence[str]],
+    before: _Before,
 ) -> Run:
     """Write down what will be eaten, before the first bite. `notes`: settings that changed, objections overruled."""
     changes, forced = notes
@@ -164,6 +211,8 @@ def _prepare(
         forced = [*dict.fromkeys([*(text for past in body["starts"] for text in past["forced"]), *forced])]
         body["starts"].append(start)
     else:
+        if before.ancestors:
+            start["begun_with"] = {key: before.ancestors[0][key] for key in ("run", "pictures")}
         run = Run.new(runs, f"{trainer.arch.size}-{trainer.arch.resolution}")
         networks = {"generator": trainer.generator, "discriminator": trainer.discriminator}
         body = {
@@ -173,8 +222,8 @@ def _prepare(
             "parameters": {key: sum(p.numel() for p in network.parameters()) for key, network in networks.items()},
             "starts": [start],
         }
-        write_faces(faces, recipe.run.seed, run.path / FACES_FILE)
-    run.write_json("lineage.json", lineage(faces, forced).to_dict())
+        write_faces(faces, recipe.run.seed, run.path / FACES_FILE, before.eaten)
+    run.write_json(LINEAGE_FILE, lineage(faces, forced, before.ancestors).to_dict())
     run.write_json("run.json", body)
     write_bytes(run.recipe, recipe.to_toml().encode())
     return run

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from fdf.gan.config import TrainRecipe
+from fdf.gan.grow import inherited
 from fdf.gan.machine import Place
 from fdf.gan.networks import Architecture, Discriminator, Generator
 from fdf.gan.objective import discriminator_loss, generator_loss, gradient_penalty
@@ -145,6 +146,19 @@ class Trainer:
                     for moment, value in moments.items()
                 }  # fmt: skip
         self.steps, self.pictures = meta["steps"], meta["pictures"]
+        return meta
+
+    def begin_with(self, path: Path) -> dict[str, Any]:
+        """Take over the weights of another run's checkpoint (`grow`), not its counters and moments; returns its header.
+
+        Raises:
+            ModelError: damaged, or of an architecture that this one can't grow from.
+        """
+        tensors, meta = read_checkpoint(path)
+        before = Architecture.from_dict(meta["architecture"])
+        for name, network in (("ema", self.generator), ("discriminator", self.discriminator)):
+            network.load_state_dict(inherited(network, _below(tensors, f"{name}."), before, path))
+        self.ema.load_state_dict(self.generator.state_dict())
         return meta
 
     def healthy(self) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from fdf.cli.output import JsonOption, console, print_json, print_table, working
+from fdf.cli.output import JsonOption, console, print_json, print_table, working, write_report
 
 if TYPE_CHECKING:
     from fdf.evaluate.attack import AttackReport, Row
@@ -60,7 +60,6 @@ def attack(
 
     docs/attack.md says what each figure means.
     """
-    import json
     import warnings
 
     from fdf.anonymize.methods import WeakMethodWarning
@@ -68,7 +67,6 @@ def attack(
     from fdf.evaluate.attack import Settings, list_people
     from fdf.evaluate.attack import attack as run
     from fdf.evaluate.recognizers import DlibRecognizer, OnnxRecognizer
-    from fdf.store.files import write_bytes
 
     names = list(dict.fromkeys(method or ["solid", "blur", "pixelate"]))
     if model is not None and "gan" not in names:
@@ -80,9 +78,7 @@ def attack(
         warnings.simplefilter("ignore", WeakMethodWarning)  # how weak they are is what comes out
         methods = [_with_model(name, model) for name in names]
         report = run(faces, methods, networks, settings, advance=advance)
-    body = report.to_dict()
-    if out:
-        write_bytes(out, (json.dumps(body, indent=1, ensure_ascii=False) + "\n").encode())
+    write_report(out, body := report.to_dict())
     if as_json:
         print_json(body)
     else:

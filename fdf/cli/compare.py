@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fdf.cli.output import JsonOption, console, print_json, print_table, working
+from fdf.cli.output import JsonOption, console, print_json, print_table, working, write_report
 
 if TYPE_CHECKING:
     from fdf.evaluate.film import FilmReport
@@ -51,12 +51,9 @@ def compare(
 
     Needs the extra `video` of the package. docs/evaluate.md says what each figure means.
     """
-    import json
-
     from fdf.errors import UsageError
     from fdf.evaluate.film import compare_films
     from fdf.evaluate.truth import THRESHOLD, SeenFaces, read_truth
-    from fdf.store.files import write_bytes
 
     if truth and threshold is not None:
         raise UsageError("--threshold is of the detector, and --truth goes without", action="Leave one of them out")
@@ -66,9 +63,7 @@ def compare(
     faces = read_truth(truth) if truth else SeenFaces(THRESHOLD if threshold is None else threshold)
     with working("comparing frames") as advance:
         report = compare_films(original, anonymized, faces, cover=colour, progress=lambda _done, _total: advance(1))
-    body = report.to_dict()
-    if out:
-        write_bytes(out, (json.dumps(body, indent=1, ensure_ascii=False) + "\n").encode())
+    write_report(out, body := report.to_dict())
     if as_json:
         print_json(body)
     else:

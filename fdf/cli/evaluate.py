@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from fdf.cli.output import BuildProgress, JsonOption, console, print_json, print_table
+from fdf.cli.output import BuildProgress, JsonOption, console, print_json, print_table, write_report
 
 if TYPE_CHECKING:
     from fdf.evaluate.result import Evaluation
@@ -63,12 +63,9 @@ def evaluate(
 
     Runs on onnxruntime alone. docs/evaluate.md says what each figure means.
     """
-    import json
-
     from fdf.evaluate.evaluation import Settings
     from fdf.evaluate.evaluation import evaluate as run
     from fdf.evaluate.result import compare, read_result
-    from fdf.store.files import write_bytes
 
     settings = Settings(split, count, features, region, hole, varied, variants, training, seed, threads)
     before = read_result(against) if against else None
@@ -76,9 +73,7 @@ def evaluate(
         result = run(
             model, shards, settings, progress=progress, picture=out.with_suffix(".nearest.png") if out else None
         )
-    body = result.to_dict()
-    if out:
-        write_bytes(out, (json.dumps(body, indent=1, ensure_ascii=False) + "\n").encode())
+    write_report(out, body := result.to_dict())
     changed = compare(before, body) if before else None
     if as_json:
         print_json(body if changed is None else {**body, "against": {n: [a, b] for n, a, b in changed}})

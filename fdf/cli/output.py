@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +33,14 @@ def console(*, error: bool = False) -> Console:
 def print_json(value: Any) -> None:
     """JSON on standard output."""
     typer.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def write_report(file: Path | None, body: dict[str, Any]) -> None:
+    """JSON in a file, atomically, where one is asked for."""
+    from fdf.store.files import write_bytes
+
+    if file:
+        write_bytes(file, (json.dumps(body, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -10,7 +10,7 @@ import typer
 from fdf.cli.output import JsonOption, console, print_json, print_table, working
 
 if TYPE_CHECKING:
-    from fdf.gan.lineage import Eaten
+    from fdf.gan.takedown import Eaten
 
 
 def lineage(
@@ -43,7 +43,7 @@ def lineage(
     from dataclasses import asdict
 
     from fdf.errors import UsageError
-    from fdf.gan.lineage import models_that_ate, read_ids
+    from fdf.gan.takedown import models_that_ate, read_ids
 
     photos = [*(photo or []), *(read_ids(photo_list) if photo_list else [])]
     if not photos and not owner:

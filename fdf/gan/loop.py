@@ -9,28 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import pyarrow as pa
 import torch
 
 from fdf.errors import DataError, FdfError, UsageError
+from fdf.gan.ancestry import Before, inherited_objections
 from fdf.gan.card import write_card
 from fdf.gan.config import TrainRecipe, differences, load_train_recipe
 from fdf.gan.data import Deck, Faces, Positions, find_faces, loader
-from fdf.gan.lineage import (
-    FACES_FILE,
-    LINEAGE_FILE,
-    ancestors_of,
-    faces_eaten_by,
-    inherited_objections,
-    lineage,
-    objections,
-    refuse,
-    today,
-    write_faces,
-)
+from fdf.gan.lineage import FACES_FILE, LINEAGE_FILE, lineage, objections, refuse, today, write_faces
 from fdf.gan.machine import Place, Stop, place
 from fdf.gan.networks import Architecture, architecture
-from fdf.gan.run import Log, Run, read_checkpoint, run_of
+from fdf.gan.run import Log, Run
 from fdf.gan.samples import Samples
 from fdf.gan.training import MEASURED, Part, Trainer
 from fdf.store.files import write_bytes
@@ -117,7 +106,7 @@ def train(request: Request, report: Report = lambda _: None) -> Result | None:
             verify=not request.force,
             workers=workers,
         )
-        before = _Before.of(request.begin_with) if request.begin_with else _Before.of_resumed(run)
+        before = Before.of(request.begin_with) if request.begin_with else Before.of_resumed(run)
         found = (*objections(faces, data, today()), *inherited_objections(before.ancestors, data, today()))
         refuse(found, force=request.force)
         trainer = Trainer(arch, recipe, where)
@@ -127,28 +116,6 @@ def train(request: Request, report: Report = lambda _: None) -> Result | None:
         if where.first:
             run = _prepare(run, request.runs, shards, faces, trainer, (changes, found), before)
         return _Loop(trainer, faces, run if where.first else None, seconds, report).go(workers, shards)
-
-
-@dataclass(frozen=True)
-class _Before:
-    """What was learnt before a run's first picture: nothing, or what other runs ate."""
-
-    checkpoint: Path | None = None
-    ancestors: tuple[dict[str, Any], ...] = ()
-    eaten: pa.Table | None = None
-
-    @classmethod
-    def of(cls, path: Path) -> _Before:
-        """Of a new run that begins with a run's weights."""
-        run = run_of(path)
-        checkpoint = path if path.is_file() else run.latest()
-        pictures = int(read_checkpoint(checkpoint, "none of them.")[1]["pictures"])
-        return cls(checkpoint, ancestors_of(run.path, checkpoint, pictures), faces_eaten_by(run.path, pictures))
-
-    @classmethod
-    def of_resumed(cls, run: Run | None) -> _Before:
-        """Of a run that goes on: as it was written down."""
-        return cls(ancestors=tuple(run.read_json(LINEAGE_FILE).get("ancestors", ()))) if run else cls()
 
 
 def _allowed_changes(run: Run, recipe: TrainRecipe) -> tuple[str, ...]:
@@ -194,7 +161,7 @@ def _prepare(
     faces: Faces,
     trainer: Trainer,
     notes: tuple[Sequence[str], Sequence[str]],
-    before: _Before,
+    before: Before,
 ) -> Run:
     """Write down what will be eaten, before the first bite. `notes`: settings that changed, objections overruled."""
     changes, forced = notes

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -186,6 +186,23 @@ def read_checkpoint(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], di
     Raises:
         ModelError: cut, damaged, or not written by `fdf train`.
     """
+    with _opened(path) as (file, meta):
+        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - not a mapping
+        return {name.removeprefix(prefix): file.get_tensor(name) for name in names}, meta
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header alone: pictures, steps, architecture, recipe.
+
+    Raises:
+        ModelError: as `read_checkpoint`.
+    """
+    with _opened(path) as (_, meta):
+        return meta
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -193,8 +210,7 @@ def read_checkpoint(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], di
             meta: dict[str, Any] = json.loads((file.metadata() or {})["fdf"])
             if meta["format"] != FORMAT:
                 raise KeyError(meta["format"])
-            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - not a mapping
-            return {name.removeprefix(prefix): file.get_tensor(name) for name in names}, meta
+            yield file, meta
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise ModelError(
             f"{path} can't be read as a checkpoint ({error})",

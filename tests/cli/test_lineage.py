@@ -15,8 +15,9 @@ import fdf.cli.commands  # noqa: F401 - registers the commands
 from fdf.cli.app import app
 from fdf.errors import DataError, UsageError
 from fdf.gan.data import find_faces, first_order
-from fdf.gan.lineage import FACES_FILE, models_that_ate, read_ids, write_faces
+from fdf.gan.lineage import FACES_FILE, write_faces
 from fdf.gan.run import Run
+from fdf.gan.takedown import models_that_ate, read_ids
 from tests.evaluate.tiny import SAYS, write_generator
 from tests.gan.making import SIDE, make_shards
 

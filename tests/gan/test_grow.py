@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fdf.errors import DataError, ModelError, UsageError
-from fdf.gan.lineage import models_that_ate
+from fdf.gan.takedown import models_that_ate
 from tests.gan.making import SIDE, make_shards, mini, short
 
 torch = pytest.importorskip("torch", reason="torch is not installed")

@@ -13,8 +13,9 @@ from fdf.errors import ModelError, RecipeError, UsageError
 from fdf.gan.card import card
 from fdf.gan.config import DataConfig, TrainRecipe, differences, load_train_recipe
 from fdf.gan.data import find_faces, first_order
-from fdf.gan.lineage import FACES_FILE, lineage, objections, runs_that_ate, today, write_faces
+from fdf.gan.lineage import FACES_FILE, lineage, objections, today, write_faces
 from fdf.gan.run import Run
+from fdf.gan.takedown import runs_that_ate
 from tests.conftest import ROOT
 from tests.gan.making import SIDE, make_shards
 

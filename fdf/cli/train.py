@@ -124,11 +124,13 @@ def export(
     Needs the extra `train` of the package; running the file needs onnxruntime alone.
     """
     need_torch("onnx", "onnxscript")
+    from fdf.gan.config import load_train_recipe
     from fdf.gan.export import export_onnx
     from fdf.gan.run import load_generator, run_of
+    from fdf.gan.samples import Samples
 
-    generator, arch, meta = load_generator(run)
     folder = run_of(run)
+    generator, arch, meta = load_generator(run)
     target = out or folder.path / f"generator-{precision}.onnx"
     lineage = folder.read_json("lineage.json")
     stated = {
@@ -138,10 +140,16 @@ def export(
         "conflict": lineage["conflict"],
         "index_sha256": lineage["index_sha256"],
         "forced": "; ".join(lineage["forced"]),
+        "begun_with": "; ".join(f"{one['run']} at {one['pictures']} pictures" for one in lineage["ancestors"]),
     }
     metadata = {name: value for name, value in stated.items() if value}
+    shards = Path(folder.read_json("run.json", "shards")["shards"])
+    samples = Samples.again(shards, load_train_recipe(folder.recipe), arch)
+    if samples is None:
+        typer.secho(f"note: {shards} is gone: compared on made-up pictures", fg="yellow", err=True)
     with working(f"exporting {target.name}"):
-        check = export_onnx(generator, arch, target, precision=precision, metadata=metadata)
+        batches = samples.batches() if samples else None
+        check = export_onnx(generator, arch, target, precision=precision, metadata=metadata, samples=batches)
     if as_json:
         print_json({"path": target, **vars(check)})
         return

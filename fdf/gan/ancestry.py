@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -15,9 +14,11 @@ import pyarrow.compute as pc
 
 from fdf.errors import DataError
 from fdf.gan.config import DataConfig
-from fdf.gan.lineage import LINEAGE_FILE, Lineage, read_faces
+from fdf.gan.lineage import FACES_FILE, LINEAGE_FILE, lineage_digest, read_faces
 from fdf.gan.run import Run, read_header, run_of
 from fdf.store.files import file_sha256
+
+_INHERITED: Final = ", whose weights it begins with,"
 
 
 @dataclass(frozen=True)
@@ -39,53 +40,61 @@ class Before:
         """Of a new run that begins with the weights of a run, its latest, or of one of its checkpoints.
 
         Raises:
-            UsageError: no run, or none with a checkpoint. ModelError: a damaged checkpoint. DataError: what it ate isn't said.
+            UsageError: no run, or none with a checkpoint. ModelError: a damaged checkpoint. DataError: what it ate isn't known.
         """
         run = run_of(path)
         checkpoint = path if path.is_file() else run.latest()
-        pictures = int(read_header(checkpoint)["pictures"])
-        return cls(checkpoint, _ancestors_of(run.path, checkpoint, pictures), _faces_eaten_by(run.path, pictures))
+        body, pictures = _vouched(run, checkpoint)
+        older = body.pop("ancestors")
+        said = {"run": run.path.name, "pictures": pictures, "checkpoint_sha256": file_sha256(checkpoint)}
+        return cls(checkpoint, ({**said, **body}, *older), _faces_eaten_by(run.path, pictures))
 
     @classmethod
     def of_resumed(cls, run: Run | None) -> Before:
-        """Of a run that goes on: as it was written down."""
-        return cls(ancestors=tuple(run.read_json(LINEAGE_FILE).get("ancestors", ()))) if run else cls()
+        """Of a run that goes on: as it was written down.
+
+        Raises:
+            DataError: what was written down is not what the checkpoint is of.
+        """
+        return cls(ancestors=tuple(_vouched(run, run.latest())[0]["ancestors"])) if run else cls()
+
+
+def voucher(run: Run) -> dict[str, str]:
+    """Digests of what a run says that it eats, for the headers of its checkpoints."""
+    return {"lineage": lineage_digest(run.read_json(LINEAGE_FILE)), "eaten": file_sha256(run.path / FACES_FILE)}
+
+
+def _vouched(run: Run, checkpoint: Path) -> tuple[dict[str, Any], int]:
+    """The lineage of a checkpoint and the pictures it has seen, if what lies beside it is what it was made from."""
+    header, body = read_header(checkpoint), run.read_json(LINEAGE_FILE)
+    found = {"lineage": lineage_digest(body), "eaten": _digest(run.path / FACES_FILE)}
+    if strange := [name for name, digest in found.items() if header.get(name) != digest]:
+        files = {"lineage": LINEAGE_FILE, "eaten": FACES_FILE}
+        raise DataError(
+            f"What {checkpoint} ate is not known: {' and '.join(files[name] for name in strange)} of its run "
+            "isn't what it was made from",
+            expected="the files that `fdf train` wrote, unchanged, and checkpoints where it wrote them",
+            action="Bring them back, or train from nothing",
+        )
+    return body, int(header["pictures"])
+
+
+def _digest(path: Path) -> str:
+    return file_sha256(path) if path.is_file() else "nothing"
 
 
 def inherited_objections(ancestors: Collection[Mapping[str, Any]], config: DataConfig, day: date) -> Iterator[str]:
     """Why weights of these runs should not be gone on with."""
     oldest = (day - timedelta(days=config.max_consent_age_days)).isoformat()
     for one in ancestors:
-        name = f"{one['run']}, whose weights it begins with,"
-        if one["forced"]:
-            yield f"{name} was trained against objections: " + "; ".join(one["forced"])
-        elif one["synthetic_faces"] < one["faces"] and one["consent_dates"][0] < oldest:
+        name = f"{one['run']}{_INHERITED}"
+        if own := [text for text in one["forced"] if _INHERITED not in text]:
+            yield f"{name} was trained against objections: " + "; ".join(own)
+        if one["synthetic_faces"] < one["faces"] and one["consent_dates"][0] < oldest:
             yield f"{name} ate faces whose signals were looked at before {oldest}: they may have changed"
         others = sorted(set(one["rights_classes"]) - set(config.rights)) if config.rights else []
         if others:
             yield f"{name} ate faces of other rights classes than asked for ({', '.join(others)})"
-
-
-def _ancestors_of(run: Path, checkpoint: Path, pictures: int) -> tuple[dict[str, Any], ...]:
-    """The lineage of a run whose checkpoint another one begins with, and before it those of its own ancestors.
-
-    Raises:
-        DataError: the run doesn't say what it ate: then nothing may be made from it.
-    """
-    try:
-        body = json.loads((run / LINEAGE_FILE).read_text(encoding="utf-8"))
-        older = body.pop("ancestors", [])
-        missing = {field.name for field in fields(Lineage)} - {"ancestors"} - set(body)
-        if missing:
-            raise KeyError(min(missing))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"What {run} ate is not known: its {LINEAGE_FILE} can't be read ({error})",
-            expected="the file that `fdf train` wrote before the first step",
-            action="Bring it back, or train from nothing",
-        ) from error
-    said = {"run": run.name, "pictures": pictures, "checkpoint_sha256": file_sha256(checkpoint)}
-    return ({**said, **body}, *older)
 
 
 def _faces_eaten_by(run: Path, pictures: int) -> pa.Table:

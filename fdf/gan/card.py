@@ -19,6 +19,8 @@ _ASKS = {
     "by-sa": "credit to the photographers, and the same licence for what is made of it",
     "by-nc": "credit to the photographers, and no commercial use",
     "by-nc-sa": "credit to the photographers, no commercial use, and the same licence for what is made of it",
+    "nd": "a permission that nobody gave: some of it may be shared, but nothing may be made of it",
+    "none": "a permission that nobody gave: all rights in some of it are reserved",
 }
 
 
@@ -69,7 +71,7 @@ def _eaten(lineage: Mapping[str, Any]) -> Iterator[str]:
 def _ancestor(one: Mapping[str, Any]) -> str:
     first, last = one["consent_dates"]
     return (
-        f"`{one['run']}` at {one['pictures']:,} pictures of {one['resolution']} px: {one['faces']:,} faces of "
+        f"`{one['run']}` at {one['pictures']:,} pictures of {one['resolution']} px: drawn from {one['faces']:,} faces of "
         f"{one['photos']:,} photos, {one['synthetic_faces']:,} of them rendered; {_listed(one['licenses'])}; signals looked "
         f"for from {first} to {last}; index SHA-256 `{one['index_sha256']}`, checkpoint `{one['checkpoint_sha256']}`"
     )
@@ -79,7 +81,7 @@ def _rights(lineage: Mapping[str, Any]) -> Iterator[str]:
     name = lineage["weights_rights_class"]
     yield f"## Rights: `{name}`\n"
     yield "On the strictest reading, that weights are made from all that they were trained on, using them asks for"
-    yield f"{_ASKS.get(name, name)}. This is no legal advice."
+    yield f"{_ASKS[name]}. This is no legal advice."
     if lineage["conflict"]:
         yield f"**No single licence satisfies all of it:** {lineage['conflict']}. Whoever shares the weights takes that on."
     yield ""
@@ -110,8 +112,9 @@ def _limits(lineage: Mapping[str, Any], arch: Mapping[str, Any]) -> Iterator[str
     yield "- For putting a face that nobody has over one that must not be shown. Not for telling people apart, not for making"
     yield "  anybody say or do something, not for pictures passed off as photographs."
     yield "- A generator can repeat faces that it was trained on, the fewer the more easily. Not excluded unless measured."
-    yield f"- It draws what it has seen: {lineage['faces']:,} faces. What is rare among them comes out worse: poses, ages, skin"
-    yield "  tones, headwear."
+    before = " and those from before it began" if lineage.get("ancestors") else ""
+    yield f"- It draws what it has seen: {lineage['faces']:,} faces{before}. What is rare among them comes out worse: poses,"
+    yield "  ages, skin tones, headwear."
     every = [lineage, *lineage.get("ancestors", ())]
     if sum(one["synthetic_faces"] for one in every) > sum(one["faces"] for one in every) / 2:
         yield "- Most of what it has seen was rendered: it draws as the renderer does, not as a camera."

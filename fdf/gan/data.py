@@ -45,6 +45,8 @@ ROWS: Final = pa.schema(
     + [(name, _WORD) for name in ("consent_date", "consent_decision", "consent_policy")]
 )
 """What the lineage keeps of a sidecar."""
+_NEVER_NULL: Final = ("face_id", "photo_id", "source", "license_id", "rights_class")
+"""Without these a face could be neither licensed nor taken back."""
 _PICTURES: Final = ("png", "webp", "jpg")
 
 
@@ -233,7 +235,15 @@ def _sidecar(data: bytes, entry: ShardEntry, key: str, path: Path) -> dict[str, 
         box, keypoints = [float(v) for v in body["box_in_crop"]], [float(v) for v in body["keypoints"]]
         if (len(box), len(keypoints)) != (4, 21):
             raise ValueError(f"{len(box)} numbers of a box and {len(keypoints)} of keypoints")
+        if not _covers(box, side):  # nothing would be hidden of such a face
+            raise ValueError(f"a box that covers no pixel: {box}")
         row = {name: body[name] for name in ROWS.names}
+        for name, value in row.items():
+            if not isinstance(value, str) and (value is not None or name in _NEVER_NULL):
+                raise ValueError(f"{name} {value!r}")
+        for name, stated in (("rights_class", entry.rights_class), ("split", entry.split)):
+            if body[name] != stated:
+                raise ValueError(f"{name} {body[name]!r} in a shard of {stated!r}")
     except (ValueError, KeyError, TypeError) as error:
         missing = isinstance(error, KeyError)
         raise DataError(
@@ -250,6 +260,12 @@ def _sidecar(data: bytes, entry: ShardEntry, key: str, path: Path) -> dict[str, 
             action="Build the shard stage again; one folder holds one resolution",
         )
     return {"row": row, "box": box, "keypoints": keypoints}
+
+
+def _covers(box: Sequence[float], side: int) -> bool:
+    """Whether a box in shares of the picture has a pixel or more in it, across and down. False for NaN."""
+    x0, y0, x1, y1 = box
+    return min(x1, 1) - max(x0, 0) >= 1 / side and min(y1, 1) - max(y0, 0) >= 1 / side
 
 
 def hole(box: np.ndarray, resolution: int, *, ellipse: bool) -> np.ndarray:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fdf.errors import ModelError
 from fdf.gan.networks import Architecture, Generator
+from fdf.gan.run import check_weights
 
 if TYPE_CHECKING:
     from fdf.gan.networks import Discriminator
@@ -36,9 +37,10 @@ def inherited(
         path: where they are from, for messages.
 
     Raises:
-        ModelError: the other one is neither the same nor the same at half the resolution.
+        ModelError: the other one is neither the same nor the same at half the resolution, or something of it is missing.
     """
     if before == network.arch:
+        check_weights(network, weights, path)
         return dict(weights)
     if before != _halved(network.arch):
         mine, half = f"{network.arch.size} at {network.arch.resolution} px", network.arch.resolution // 2
@@ -49,6 +51,7 @@ def inherited(
             got=f"{before.size} at {before.resolution} px" + (" of other widths" if named_alike else ""),
             action="Choose --size and --resolution to suit it, or train from nothing",
         )
+    check_weights(type(network)(before), weights, path)
     state = {name: value.clone() for name, value in network.state_dict().items()}
     state |= {_one_level_on(name): value for name, value in weights.items() if not name.startswith(("stem", "head"))}
     _enter(state, weights)

@@ -6,6 +6,8 @@ every face and the picture of the run at which it is first drawn.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fdf.consent.licenses import RIGHTS, combined_rights
+from fdf.consent.licenses import RELEASABLE, RIGHTS, combined_rights
 from fdf.errors import DataError
 from fdf.gan.config import DataConfig
 from fdf.gan.data import Faces, first_order
@@ -40,7 +42,8 @@ class Lineage:
         faces, photos, owners: how many.
         synthetic_faces: rendered people, whose photos lie under a host in `.invalid` (RFC 2606), which never existed.
         sources, licenses, rights_classes, decisions, policies: value → faces.
-        consent_dates: the first and the last day on which signals against use were looked for.
+        consent_dates: the first and the last day on which signals against use were looked for; of people who exist, if there
+            are any.
         weights_rights_class: the strictest reading: what the weights ask of their users if they count as made from all of it.
         conflict: why no single licence satisfies all of it; empty if one does.
         forced: what spoke against training on it, and was overruled with --force.
@@ -71,6 +74,15 @@ class Lineage:
         return {"format": "fdf-lineage-1", **asdict(self)}
 
 
+def lineage_digest(body: Mapping[str, Any]) -> str:
+    """SHA-256 of a lineage as `to_dict` gives it or JSON brings it back, without `forced`, which a later start may add to.
+
+    Checkpoints carry it: so weights can't be taken for those of another run, nor a lineage be cut after them.
+    """
+    fixed = {key: value for key, value in body.items() if key != "forced"}
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True, default=list).encode()).hexdigest()
+
+
 def today() -> date:
     """The day by the clock; SOURCE_DATE_EPOCH fixes it (reproducible-builds.org)."""
     fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
@@ -85,13 +97,32 @@ def objections(faces: Faces, config: DataConfig, day: date) -> Iterator[str]:
     if refused:
         what = ", ".join(f"{count} × {name}" for name, count in refused.items())
         yield f"{sum(refused.values())} faces have no consent decision that allows it ({what})"
+    shut = {name: count for name, count in _counts(faces, "rights_class").items() if name not in RELEASABLE}
+    if shut:
+        what = ", ".join(f"{count} × {name}" for name, count in shut.items())
+        yield f"the licences of {sum(shut.values())} faces allow nothing to be made of them ({what})"
     oldest = (day - timedelta(days=config.max_consent_age_days)).isoformat()
-    dates = pc.cast(faces.table["consent_date"], pa.string())
-    stale = pc.and_(pc.less(dates, oldest), pc.invert(_synthetic(faces)))
-    number = pc.sum(stale).as_py() or 0
-    if number:
-        first = pc.min(dates.filter(stale)).as_py()
-        yield f"signals of {number} faces were looked at before {oldest}, the earliest on {first}: they may have changed"
+    days = _days(faces, _real(faces))
+    unknown = {value: count for value, count in days.items() if not _is_past(value, day)}
+    if unknown:
+        yield (
+            f"when signals of {sum(unknown.values())} faces were looked at is not known "
+            f"({', '.join(map(repr, unknown))} instead of a day up to today)"
+        )
+    stale = {value: count for value, count in days.items() if value not in unknown and value < oldest}
+    if stale:
+        yield (
+            f"signals of {sum(stale.values())} faces were looked at before {oldest}, the earliest on {min(stale)}: "
+            "they may have changed"
+        )
+
+
+def _is_past(value: str, day: date) -> bool:
+    """Whether this is a day, YYYY-MM-DD, and not one to come; east of us it may be tomorrow already."""
+    try:
+        return date.fromisoformat(value) <= day + timedelta(days=1)
+    except ValueError:
+        return False
 
 
 def refuse(found: Collection[str], *, force: bool) -> None:
@@ -105,13 +136,15 @@ def refuse(found: Collection[str], *, force: bool) -> None:
             "These shards should not be trained on",
             expected="signals that are fresh and allow it, and shards as the index names them",
             got="; ".join(found),
-            action="Build again (`fdf build` looks at all signals), or overrule it with --force: the model's card will say so",
+            action="Build again (`fdf build` looks at all signals), begin with other weights, or overrule it with --force: the "
+            "model's card will say so",
         )
 
 
 def lineage(faces: Faces, forced: Collection[str] = (), ancestors: Collection[Mapping[str, Any]] = ()) -> Lineage:
     """Count what there is; rights are of all that went into the weights, by way of ancestors, too."""
-    dates = pc.min_max(pc.cast(faces.table["consent_date"], pa.string())).as_py()
+    real = _real(faces)
+    days = _days(faces, real) or _days(faces, np.ones(len(faces), bool))
     rights = _counts(faces, "rights_class")
     eaten = {*rights, *(name for one in ancestors for name in one["rights_classes"])}
     combined = combined_rights(eaten)
@@ -129,13 +162,13 @@ def lineage(faces: Faces, forced: Collection[str] = (), ancestors: Collection[Ma
         photos=faces.table.group_by(["source", "photo_id"]).aggregate([]).num_rows,
         # A photo whose owner isn't known stands for an owner of its own.
         owners=pc.count_distinct(pc.coalesce(faces.table["owner_nsid"], faces.table["photo_id"])).as_py(),
-        synthetic_faces=pc.sum(_synthetic(faces)).as_py() or 0,
+        synthetic_faces=int((~real).sum()),
         sources=_counts(faces, "source"),
         licenses=_counts(faces, "license_id"),
         rights_classes=rights,
         decisions=_counts(faces, "consent_decision"),
         policies=_counts(faces, "consent_policy"),
-        consent_dates=(str(dates["min"]), str(dates["max"])),
+        consent_dates=(min(days), max(days)),
         weights_rights_class=worst if worst in ("nd", "none") else strictest,
         conflict=combined.conflict,
         forced=tuple(forced),
@@ -186,8 +219,19 @@ def _counts(faces: Faces, column: str) -> dict[str, int]:
     }
 
 
-def _synthetic(faces: Faces) -> pa.Array:
-    hosts = [
-        (urlsplit(url or "").hostname or "").endswith(".invalid") for url in faces.table["download_url"].to_pylist()
-    ]
-    return pa.array(hosts, pa.bool_())
+def _days(faces: Faces, of: np.ndarray) -> dict[str, int]:
+    """On which days signals of some faces, bool (N,), were looked at → how many of them."""
+    rows = pc.value_counts(faces.table["consent_date"].cast(pa.string()).filter(pa.array(of))).to_pylist()
+    return {str(row["values"]): row["counts"] for row in sorted(rows, key=lambda row: str(row["values"]))}
+
+
+def _real(faces: Faces) -> np.ndarray:
+    """Which faces, bool (N,), aren't rendered."""
+    return np.array([not _under_invalid(url or "") for url in faces.table["download_url"].to_pylist()], dtype=bool)
+
+
+def _under_invalid(url: str) -> bool:
+    try:
+        return (urlsplit(url).hostname or "").endswith(".invalid")
+    except ValueError:
+        return False

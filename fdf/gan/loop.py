@@ -12,14 +12,14 @@ from typing import Any, Final, Literal
 import torch
 
 from fdf.errors import DataError, FdfError, UsageError
-from fdf.gan.ancestry import Before, inherited_objections
+from fdf.gan.ancestry import Before, inherited_objections, voucher
 from fdf.gan.card import write_card
 from fdf.gan.config import TrainRecipe, differences, load_train_recipe
 from fdf.gan.data import Deck, Faces, Positions, find_faces, loader
 from fdf.gan.lineage import FACES_FILE, LINEAGE_FILE, lineage, objections, refuse, today, write_faces
 from fdf.gan.machine import Place, Stop, place
 from fdf.gan.networks import Architecture, architecture
-from fdf.gan.run import Log, Run
+from fdf.gan.run import Log, Run, read_header
 from fdf.gan.samples import Samples
 from fdf.gan.training import MEASURED, Part, Trainer
 from fdf.store.files import write_bytes
@@ -88,7 +88,7 @@ def train(request: Request, report: Report = lambda _: None) -> Result | None:
     run = Run.find(request.resume) if request.resume else None
     recipe = request.recipe.resolved()
     changes = _allowed_changes(run, recipe) if run else ()
-    shards = request.shards or (Path(run.read_json("run.json")["shards"]) if run else None)
+    shards = request.shards or (Path(run.read_json("run.json", "shards", "starts")["shards"]) if run else None)
     if shards is None:
         raise UsageError("No shards were given", expected="`fdf train SHARDS`: the folder of a build")
     with place(request.device) as where:
@@ -174,7 +174,7 @@ def _prepare(
     }  # fmt: skip
     if run:
         run.rewind(trainer.pictures)
-        body = run.read_json("run.json")
+        body = run.read_json("run.json", "starts")
         forced = [*dict.fromkeys([*(text for past in body["starts"] for text in past["forced"]), *forced])]
         body["starts"].append(start)
     else:
@@ -193,6 +193,8 @@ def _prepare(
     run.write_json(LINEAGE_FILE, lineage(faces, forced, before.ancestors).to_dict())
     run.write_json("run.json", body)
     write_bytes(run.recipe, recipe.to_toml().encode())
+    if trainer.pictures:  # what was overruled holds for the checkpoint that is there, too
+        write_card(run, read_header(run.latest()))
     return run
 
 
@@ -213,6 +215,7 @@ class _Loop:
         self._waited = self._window_waited = 0.0
         self._window = (self._began, trainer.pictures)
         self._log: Log | None = None
+        self._voucher = voucher(run) if run else {}
 
     def go(self, workers: int, shards: Path) -> Result | None:
         """Train until the end or a signal."""
@@ -303,7 +306,7 @@ class _Loop:
         if self.run:
             tensors, meta = trainer.state()
             seconds = self._before + time.perf_counter() - self._began
-            meta |= {"seconds": round(seconds, 3), "faces": self.faces.fingerprint}
+            meta |= {"seconds": round(seconds, 3), "faces": self.faces.fingerprint, **self._voucher}
             self.run.save(tensors, meta, keep=trainer.recipe.run.keep)
             write_card(self.run, meta)
         trainer.where.wait()

@@ -77,12 +77,18 @@ class Run:
         """Write a JSON file of the run, atomically."""
         write_bytes(self.path / name, (json.dumps(body, indent=1, ensure_ascii=False, default=str) + "\n").encode())
 
-    def read_json(self, name: str) -> dict[str, Any]:
-        """Read a JSON file of the run."""
+    def read_json(self, name: str, *needs: str) -> dict[str, Any]:
+        """Read a JSON file of the run.
+
+        Raises:
+            DataError: it isn't there, is damaged, or lacks one of the keys in `needs`.
+        """
         path = self.path / name
         try:
             body: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            if missing := [key for key in needs if key not in body]:
+                raise ValueError(f"no key {missing[0]!r}")
+        except (OSError, ValueError, TypeError) as error:
             raise DataError(f"{path} can't be read ({error})", expected="a file that `fdf train` wrote") from error
         return body
 
@@ -129,7 +135,11 @@ class Run:
         path = self.path / "metrics.jsonl"
         if not path.is_file():
             return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+        lines: list[dict[str, Any]] = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):  # half a line of a killed process
+                lines.append(json.loads(line))
+        return lines
 
     def rewind(self, pictures: int) -> None:
         """Forget what was measured after a checkpoint, and what a killed process left half-written."""
@@ -197,25 +207,25 @@ def read_header(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: as `read_checkpoint`.
     """
-    with _opened(path) as (_, meta):
+    with _opened(path, "numpy") as (_, meta):  # torch needn't be there, nor wait to be imported
         return meta
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+def _opened(path: Path, framework: str = "pt") -> Iterator[tuple[Any, dict[str, Any]]]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework=framework) as file:
             meta: dict[str, Any] = json.loads((file.metadata() or {})["fdf"])
-            if meta["format"] != FORMAT:
+            if meta["format"] != FORMAT or not isinstance(meta["pictures"], int):
                 raise KeyError(meta["format"])
             yield file, meta
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"{path} can't be read as a checkpoint ({error})",
             expected=f"safetensors that `fdf train` wrote ({FORMAT})",
-            action="Remove it: the run then goes on from the checkpoint before",
+            action="Remove it: a run goes on from the checkpoint before",
         ) from error
 
 
@@ -239,7 +249,17 @@ def load_generator(run: Path, checkpoint: Path | None = None) -> tuple[Generator
 
 
 def load_weights(network: Any, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Load a state dict; say clearly if it is another network's.
+    """Load a state dict.
+
+    Raises:
+        ModelError: it is another network's.
+    """
+    check_weights(network, weights, path)
+    network.load_state_dict(dict(weights))
+
+
+def check_weights(network: Any, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse a state dict that is another network's.
 
     Raises:
         ModelError: other names or shapes.
@@ -254,9 +274,16 @@ def load_weights(network: Any, weights: Mapping[str, Tensor], path: Path) -> Non
             got=f"{theirs[name]}" if name in theirs else "nothing of that name",
             action="Resume with the size and resolution that the run began with, or start a new run",
         )
-    network.load_state_dict(dict(weights))
 
 
 def run_of(path: Path) -> Run:
-    """The run of a folder, or of one of its checkpoints."""
-    return Run.find(path if path.is_dir() else path.parent.parent)
+    """The run of a folder, or of one of its checkpoints.
+
+    Raises:
+        UsageError: neither.
+    """
+    if path.is_file() and not (path.parent.parent / "run.json").is_file():
+        raise UsageError(
+            f"{path} lies in no run", expected="a checkpoint where `fdf train` wrote it, or the folder of its run"
+        )
+    return Run.find(path.parent.parent if path.is_file() else path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,8 @@ from fdf.store.files import write_bytes
 from fdf.store.shards import open_shards
 
 _GAP = 2
+_Raw = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Picture, box and keypoints of a face."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,26 @@ class Samples:
     def choose(cls, shards: Path, faces: Faces, recipe: TrainRecipe, arch: Architecture) -> Samples:
         """Faces that are not learnt from, if the shards have a validation split; else of the ones that are."""
         data, count = recipe.data, recipe.run.sample_faces
+        raw = _first(shards, "validation", recipe, arch) if data.split != "validation" else []
+        if not raw:
+            chosen = first_order(len(faces), recipe.run.seed)[:count]
+            raw = [(faces.picture(int(i)), faces.boxes[i], faces.keypoints[i]) for i in chosen]
+        return cls._plainly(raw, recipe, arch)
+
+    @classmethod
+    def again(cls, shards: Path, recipe: TrainRecipe, arch: Architecture) -> Samples | None:
+        """Faces of a run that was made before, without looking through all its shards; None if they are gone."""
+        raw = _first(shards, "validation", recipe, arch) or _first(shards, recipe.data.split, recipe, arch)
+        return cls._plainly(raw, recipe, arch) if raw else None
+
+    @classmethod
+    def _plainly(cls, raw: Sequence[_Raw], recipe: TrainRecipe, arch: Architecture) -> Samples:
+        """With holes of middle size in their place, and nothing else varied."""
+        data = recipe.data
         plain = DataConfig(
             flip=0, ellipse_share=float(data.ellipse_share >= 0.5), box_scale=(sum(data.box_scale) / 2,) * 2, box_shift=0,
             keypoint_drop=0, keypoints_drop_all=0, keypoint_confidence=data.keypoint_confidence,
         )  # fmt: skip
-        raw = _held_out(shards, recipe, arch) if data.split != "validation" else []
-        if not raw:
-            chosen = first_order(len(faces), recipe.run.seed)[:count]
-            raw = [(faces.picture(int(i)), faces.boxes[i], faces.keypoints[i]) for i in chosen]
         rng = np.random.default_rng(recipe.run.seed)
         made = zip(*(vary(*one, plain, rng) for one in raw), strict=True)
         picture, mask, keypoints = (torch.from_numpy(np.stack(part)) for part in made)
@@ -48,6 +63,12 @@ class Samples:
             (recipe.run.sample_variants, arch.latent), dtype=np.float32
         )
         return cls(picture.float() / 127.5 - 1, mask, keypoints, torch.from_numpy(z))
+
+    def batches(self) -> list[dict[str, np.ndarray]]:
+        """For `export_onnx`: one batch a z."""
+        fixed = {"picture": self.picture, "mask": self.mask, "keypoints": self.keypoints}
+        every = [{**fixed, "z": z.expand(len(self.picture), -1)} for z in self.z]
+        return [{name: part.contiguous().numpy() for name, part in batch.items()} for batch in every]
 
     @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
     def draw(self, generator: Generator, path: Path) -> np.ndarray:
@@ -73,11 +94,11 @@ class Samples:
         return grid
 
 
-def _held_out(shards: Path, recipe: TrainRecipe, arch: Architecture) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Picture, box and keypoints of the first faces of the validation split; none if it is absent or damaged."""
+def _first(shards: Path, split: str, recipe: TrainRecipe, arch: Architecture) -> list[_Raw]:
+    """The first faces of a split; none if it is absent or damaged."""
     rights = list(recipe.data.rights) or None
     try:
-        held_out = open_shards(shards, resolution=arch.resolution, split="validation", rights=rights)
-        return [(one.picture, one.box, one.keypoints) for one in islice(held_out, recipe.run.sample_faces)]
+        found = open_shards(shards, resolution=arch.resolution, split=split, rights=rights)
+        return [(one.picture, one.box, one.keypoints) for one in islice(found, recipe.run.sample_faces)]
     except (UsageError, DataError):
         return []

@@ -147,9 +147,19 @@ def _weights(folder: Path, elsewhere: dict[Path, dict[str, str]]) -> list[tuple[
     exports = {path: _said(path) for path in sorted(folder.rglob("*.onnx"))} | elsewhere
     numbers = ((path, said.get("pictures", "")) for path, said in exports.items())
     return [
-        *((path, "checkpoint", pictures) for pictures, path in Run(folder).checkpoints()),
+        *((path, "checkpoint", max(pictures, _counted(path))) for pictures, path in Run(folder).checkpoints()),
         *((path, "export", int(text) if text.isdigit() else None) for path, text in numbers),
     ]
+
+
+def _counted(path: Path) -> int:
+    """How many pictures a checkpoint says that it has seen, whatever its name says; 0 where it can't be asked."""
+    from fdf.gan.run import read_header
+
+    try:
+        return int(read_header(path)["pictures"])
+    except (ImportError, ModelError):  # no safetensors here, or damaged: then its name counts
+        return 0
 
 
 def _model(hit: pa.Table, path: Path, kind: str, pictures: int | None) -> ModelFile | None:

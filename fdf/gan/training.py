@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fdf.errors import ModelError
 from fdf.gan.config import TrainRecipe
 from fdf.gan.grow import inherited
 from fdf.gan.machine import Place
@@ -152,13 +153,15 @@ class Trainer:
         """Take over the weights of another run's checkpoint (`grow`), not its counters and moments; returns its header.
 
         Raises:
-            ModelError: damaged, or of an architecture that this one can't grow from.
+            ModelError: damaged, no numbers, or of an architecture that this one can't grow from.
         """
         tensors, meta = read_checkpoint(path)
         before = Architecture.from_dict(meta["architecture"])
         for name, network in (("ema", self.generator), ("discriminator", self.discriminator)):
             network.load_state_dict(inherited(network, _below(tensors, f"{name}."), before, path))
         self.ema.load_state_dict(self.generator.state_dict())
+        if not self.healthy():
+            raise ModelError(f"The weights of {path} are no numbers", action="Begin with an earlier checkpoint")
         return meta
 
     def healthy(self) -> bool:

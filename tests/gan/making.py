@@ -37,17 +37,23 @@ def row(number: int, side: int = SIDE) -> dict[str, Any]:
 
 
 def make_shards(
-    folder: Path, count: int = 12, *, per_shard: int = 5, split: str = "training", change: Change = lambda _, body: body
+    folder: Path,
+    count: int = 12,
+    *,
+    per_shard: int = 5,
+    split: str = "training",
+    rights: str = "by",
+    change: Change = lambda _, body: body,
 ) -> Path:
     """A build's shard folder with `count` faces of 16 px; `change` may alter a sidecar. Adds to an index that is there."""
     entries = []
     for first in range(0, count, per_shard):
-        with ShardWriter(folder, f"{split}-by-{first:05d}") as writer:
+        with ShardWriter(folder, f"{split}-{rights}-{first:05d}") as writer:
             numbers = range(first, min(first + per_shard, count))
             for number in numbers:
-                body = change(number, row(number) | {"split": split})
+                body = change(number, row(number) | {"split": split, "rights_class": rights})
                 writer.add(SIDE, f"face{number:03d}", {"png": png(number), "json": json.dumps(body).encode()})
-        entries.append(entry_of(folder, writer.paths[0], len(numbers), split))
+        entries.append(entry_of(folder, writer.paths[0], len(numbers), split, rights))
     index = folder / "index.json"
     if index.is_file():
         from fdf.store.shards import read_index
@@ -57,10 +63,10 @@ def make_shards(
     return folder
 
 
-def entry_of(folder: Path, path: Path, samples: int, split: str = "training") -> ShardEntry:
+def entry_of(folder: Path, path: Path, samples: int, split: str = "training", rights: str = "by") -> ShardEntry:
     data = path.read_bytes()
     return ShardEntry(
-        path.relative_to(folder).as_posix(), SIDE, split, "by", samples, len(data), hashlib.sha256(data).hexdigest()
+        path.relative_to(folder).as_posix(), SIDE, split, rights, samples, len(data), hashlib.sha256(data).hexdigest()
     )
 
 

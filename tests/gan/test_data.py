@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -209,6 +211,26 @@ def test_mixed_resolutions_are_said(tmp_path: Path) -> None:
 def test_missing_keys_are_said(key: str, tmp_path: Path) -> None:
     rewrite(tmp_path, lambda tar: add_sample(tar, 0, body={k: v for k, v in row(0).items() if k != key}) or 1)
     refused(tmp_path, DataError, "sidecar of sample face0", "RELEASE row", f"Got no key '{key}'")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"box_in_crop": [0.7, 0.7, 0.2, 0.2]}, "a box that covers no pixel"),
+        ({"box_in_crop": [0.2, 0.2, float("nan"), 0.8]}, "a box that covers no pixel"),
+        ({"box_in_crop": [1.2, 0.2, 1.8, 0.8]}, "a box that covers no pixel"),
+        ({"rights_class": "by-nc"}, "rights_class 'by-nc' in a shard of 'by'"),
+        ({"split": "validation"}, "split 'validation' in a shard of 'training'"),
+        ({"photo_id": None}, "photo_id None"),
+        ({"owner_nsid": 5}, "owner_nsid 5"),
+    ],
+)
+def test_faces_that_could_not_be_hidden_or_taken_back_are_refused(
+    change: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    folder = make_shards(tmp_path, change=lambda number, body: body | change if number == 7 else body)
+    with pytest.raises(DataError, match=rf"sample face007 of .*{re.escape(said)}"):
+        find_faces(folder, resolution=SIDE)
 
 
 def test_half_samples_are_said(tmp_path: Path) -> None:

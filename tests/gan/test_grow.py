@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -23,7 +25,7 @@ import torch.nn.functional as F  # noqa: E402, N812
 from fdf.gan.grow import inherited  # noqa: E402
 from fdf.gan.loop import Request, Result, train  # noqa: E402
 from fdf.gan.networks import Block, Discriminator, Generator, architecture  # noqa: E402
-from fdf.gan.run import Run, read_checkpoint  # noqa: E402
+from fdf.gan.run import Run, read_checkpoint, write_checkpoint  # noqa: E402
 
 torch.set_num_threads(1)  # small networks; two threads that wait for each other on a busy machine take minutes
 
@@ -121,20 +123,18 @@ def go(tmp_path: Path) -> Go:
     return run
 
 
-def rights(name: str) -> Any:
-    return lambda number, body: {
-        **body,
-        "rights_class": name,
-        "photo_id": f"{name}{number}",
-        "owner_nsid": f"{name}@N00",
-    }
+def owned(folder: Path, count: int, rights: str) -> Path:
+    """Shards of one rights class and one owner, whose photos say so."""
+    return make_shards(
+        folder, count, rights=rights, change=lambda n, body: body | {"photo_id": f"{rights}{n}", "owner_nsid": rights}
+    )
 
 
 def test_what_was_eaten_before_is_never_forgotten(go: Go, tmp_path: Path) -> None:
     """Rights, lineage, takedown and card are of all that went into the weights, in runs that begin with others', too."""
-    first = go(make_shards(tmp_path / "nc", 12, change=rights("by-nc")), 8)
+    first = go(owned(tmp_path / "nc", 12, "by-nc"), 8)
     second = go(make_shards(tmp_path / "by", 6), 16, begin_with=first.run)
-    third = go(make_shards(tmp_path / "pd", 6, change=rights("pd")), 8, begin_with=Run(second.run).latest())
+    third = go(owned(tmp_path / "pd", 6, "pd"), 8, begin_with=Run(second.run).latest())
     resumed = go(None, 24, resume=third.run)
 
     body = Run(third.run).read_json("lineage.json")
@@ -144,7 +144,7 @@ def test_what_was_eaten_before_is_never_forgotten(go: Go, tmp_path: Path) -> Non
     card = (resumed.run / "card.md").read_text(encoding="utf-8")
     assert "Rights: `by-nc`" in card
     assert card.count("**before it began**") == 2
-    assert f"`{first.run.name}` at 8 pictures of {SIDE} px: 12 faces of 12 photos" in card
+    assert f"`{first.run.name}` at 8 pictures of {SIDE} px: drawn from 12 faces of 12 photos" in card
 
     eaten = {row["photo_id"]: row["first_picture"] for row in pq.read_table(third.run / "faces.parquet").to_pylist()}
     seen = sorted(name for name, picture in eaten.items() if name.startswith("by-nc"))
@@ -185,7 +185,7 @@ def test_objections_are_inherited(go: Go, tmp_path: Path) -> None:
     forced = go(good, 8, begin_with=first.run, force=True)
     assert "Trained against objections" in (forced.run / "card.md").read_text(encoding="utf-8")
 
-    free = go(make_shards(tmp_path / "nc", 6, change=rights("by-nc")), 8)
+    free = go(owned(tmp_path / "nc", 6, "by-nc"), 8)
     with pytest.raises(DataError, match=r"other rights classes than asked for \(by-nc\)"):
         go(good, 8, begin_with=free.run, recipe=short(pictures=8).override(data={"rights": ["by"]}))
 
@@ -195,12 +195,76 @@ def test_a_run_that_does_not_say_what_it_ate_is_no_beginning(go: Go, tmp_path: P
     first = go(shards, 8)
     with pytest.raises(UsageError, match="A run that goes on has its weights already"):
         go(None, 16, resume=first.run, begin_with=first.run)
-    faces = first.run / "faces.parquet"
+    faces, lineage = first.run / "faces.parquet", first.run / "lineage.json"
+    kept = lineage.read_bytes()
     hidden = faces.rename(tmp_path / "hidden")
-    with pytest.raises(DataError, match=r"has models and no faces\.parquet"):
-        go(shards, 8, begin_with=first.run)
+    for options in ({"begin_with": first.run}, {"resume": first.run}):
+        with pytest.raises(DataError, match=r"ate is not known: faces\.parquet of its run isn't what it was made from"):
+            go(shards, 8, **options)
     hidden.rename(faces)
-    (first.run / "lineage.json").write_text('{"faces": 6}')
-    with pytest.raises(DataError, match=r"What .* ate is not known: its lineage\.json can't be read \('conflict'\)"):
+    lineage.write_bytes(kept.replace(b'"by"', b'"pd"'))
+    with pytest.raises(DataError, match=r"ate is not known: lineage\.json of its run isn't"):
         go(shards, 8, begin_with=first.run)
+    lineage.write_bytes(b"{}")
+    with pytest.raises(DataError, match=r"ate is not known: lineage\.json"):
+        go(shards, 16, resume=first.run)
     assert len(list((tmp_path / "runs").iterdir())) == 1, "nothing was begun"
+
+
+def test_weights_are_not_taken_for_those_of_another_run(go: Go, tmp_path: Path) -> None:
+    """A checkpoint that was moved would bring the wrong rights with it, and be forgotten by takedown."""
+    restricted = go(owned(tmp_path / "nc", 6, "by-nc"), 8)
+    free = go(owned(tmp_path / "pd", 6, "pd"), 8)
+    moved = free.run / "checkpoints" / "000000099.safetensors"
+    shutil.copyfile(Run(restricted.run).latest(), moved)
+    with pytest.raises(DataError, match=r"000000099\.safetensors ate is not known: lineage\.json and faces\.parquet"):
+        go(tmp_path / "pd", 8, begin_with=free.run)
+    lost = tmp_path / "x.safetensors"
+    shutil.copyfile(moved, lost)
+    with pytest.raises(UsageError, match=r"x\.safetensors lies in no run"):
+        go(tmp_path / "pd", 8, begin_with=lost)
+    with pytest.raises(UsageError, match="nowhere is no run"):
+        go(tmp_path / "pd", 8, begin_with=tmp_path / "nowhere")
+
+
+def test_a_renamed_checkpoint_has_still_seen_what_it_saw(go: Go, tmp_path: Path) -> None:
+    first = go(make_shards(tmp_path / "shards", 12), 16)
+    late = pq.read_table(first.run / "faces.parquet").filter(pc.field("first_picture") == 11)["photo_id"][0].as_py()
+    latest = Run(first.run).latest()
+    latest.rename(latest.with_name("000000002.safetensors"))
+    (model,) = models_that_ate([tmp_path / "runs"], [late]).ate[0].models
+    assert model.pictures == 16
+
+
+def test_damaged_weights_are_no_beginning(go: Go, tmp_path: Path) -> None:
+    shards = make_shards(tmp_path / "shards", 6)
+    first = go(shards, 8)
+    path = Run(first.run).latest()
+    tensors, meta = read_checkpoint(path)
+    for damage, said in (
+        (
+            {name: value for name, value in tensors.items() if not name.startswith("discriminator")},
+            "another architecture",
+        ),
+        ({name: value[:1] if value.ndim > 1 else value for name, value in tensors.items()}, "another architecture"),
+        ({name: value * float("nan") for name, value in tensors.items()}, "are no numbers"),
+    ):
+        write_checkpoint(path, damage, meta)
+        with pytest.raises(ModelError, match=said):
+            go(shards, 8, begin_with=first.run)
+
+
+def test_a_run_that_was_begun_goes_on_as_if_never_stopped(go: Go, tmp_path: Path) -> None:
+    shards = make_shards(tmp_path / "shards", 12)
+    first = go(shards, 8)
+    recipe = short(pictures=32, checkpoint_every=8, keep=9)
+    whole = go(shards, 32, begin_with=first.run, recipe=recipe)
+    begun = go(
+        shards,
+        16,
+        begin_with=first.run,
+        recipe=recipe.override(run={"pictures": 16}, optimizer={"anneal_pictures": 32}),
+    )
+    resumed = go(None, 32, resume=begun.run, recipe=recipe.override(optimizer={"anneal_pictures": 32}))
+    (one, _), (other, _) = (read_checkpoint(Run(run).latest()) for run in (whole.run, resumed.run))
+    assert all(torch.equal(one[name], other[name]) for name in one)

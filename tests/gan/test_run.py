@@ -54,7 +54,7 @@ def test_checkpoints_come_back_and_damaged_ones_are_refused(tmp_path: Path) -> N
     for damage in (data[: len(data) // 2], b"", b"x" * 100):
         path.write_bytes(damage)
         with pytest.raises(
-            ModelError, match=r"can't be read as a checkpoint.*the run then goes on from the checkpoint before"
+            ModelError, match=r"can't be read as a checkpoint.*a run goes on from the checkpoint before"
         ):
             read_checkpoint(path)
 

@@ -271,9 +271,16 @@ def refusing(number: int, body: dict[str, Any]) -> dict[str, Any]:
     return body | ({"consent_decision": "opted_out"} if number == 3 else {})
 
 
+def at(day: str | None) -> Any:
+    return lambda number, body: body | ({"consent_date": day} if number in (3, 4) else {})
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (at(None), "when signals of 2 faces were looked at is not known ('None' instead of a day up to today)"),
+        (at("soon"), "when signals of 2 faces were looked at is not known ('soon'"),
+        (at("2999-01-01"), "when signals of 2 faces were looked at is not known ('2999-01-01'"),
         (old, "signals of 1 faces were looked at before"),
         (refusing, "no consent decision that allows it (1 × opted_out)"),
     ],
@@ -303,6 +310,25 @@ def test_shards_altered_since_the_index_only_by_force(tmp_path: Path) -> None:
     run = go(folder, tmp_path / "runs", short(pictures=8), force=True).run
     assert "1 shards are not the ones that the index names" in (run / "card.md").read_text(encoding="utf-8")
     assert "0" * 64 not in (run / "lineage.json").read_text(), "the digest of what was eaten, not of what was promised"
+
+
+def test_what_nobody_permitted_only_by_force(tmp_path: Path) -> None:
+    folder = make_shards(tmp_path / "shards", 6, rights="none")
+    with pytest.raises(DataError, match=r"the licences of 6 faces allow nothing to be made of them \(6 × none\)"):
+        go(folder, tmp_path / "runs", short(pictures=8))
+    card = (go(folder, tmp_path / "runs", short(pictures=8), force=True).run / "card.md").read_text(encoding="utf-8")
+    assert "a permission that nobody gave: all rights in some of it are reserved" in card
+
+
+def test_an_objection_that_comes_later_is_on_the_card_of_what_was_made_before(tmp_path: Path, monkeypatch: Any) -> None:
+    folder = make_shards(tmp_path / "shards", 6)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    run = go(folder, tmp_path / "runs", short(pictures=8)).run
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1800000000")
+    with pytest.raises(DataError, match="they may have changed"):
+        go(folder, tmp_path / "runs", short(pictures=8), resume=run)
+    go(folder, tmp_path / "runs", short(pictures=8), resume=run, force=True)
+    assert "Trained against objections" in (run / "card.md").read_text(encoding="utf-8"), "although nothing was trained"
 
 
 def test_rendered_people_never_grow_stale(tmp_path: Path) -> None:

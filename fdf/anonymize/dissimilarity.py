@@ -71,8 +71,18 @@ class Dissimilar:
         """The method's."""
         return self.method.name
 
+    @property
+    def fingerprint(self) -> str:
+        """Of what its faces depend on: the method's own, the judges, and whom they protect."""
+        digest = hashlib.sha256(repr((getattr(self.method, "fingerprint", None), self.tries)).encode())
+        for judge in self.judges:
+            digest.update(repr((judge.recognizer.id, judge.recognizer.sha256, judge.threshold)).encode())
+            for name, vectors in sorted(judge.protected.items()):
+                digest.update(repr((name, len(vectors))).encode() + b"".join(one.tobytes() for one in vectors))
+        return digest.hexdigest()
+
     def __getattr__(self, name: str) -> Any:
-        """What else the method has to say, such as the fingerprint of its weights."""
+        """What else the method has to say, such as the largest face that it drew."""
         if name.startswith("_") or name == "method":
             raise AttributeError(name)
         return getattr(self.method, name)

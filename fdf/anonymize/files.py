@@ -33,6 +33,7 @@ from fdf.anonymize.codecs import (
 )
 from fdf.anonymize.detection import distinct
 from fdf.anonymize.faces_json import KnownFaces, picture_row
+from fdf.anonymize.film_sink import TARGETS
 from fdf.anonymize.image import Anonymizer
 from fdf.errors import DataError, FdfError, MachineError, UsageError
 from fdf.store.files import TEMPORARY, atomic_file, remove_leftovers, write_bytes
@@ -240,6 +241,11 @@ def find_sources(source: str | Path, target: Path) -> list[tuple[Path, str]]:
     Raises:
         UsageError: nothing there, or input and output lie inside one another in a way that would mix them.
     """
+    if (format_of(target) is not None or is_video(target)) and not target.is_dir():
+        raise UsageError(
+            f"{source} is more than one file", expected="a folder for the output", got=str(target),
+            action="Name a folder with -o",
+        )  # fmt: skip
     root = Path(source)
     if root.is_dir():
         inner, outer = root.resolve(), target.resolve()
@@ -256,11 +262,19 @@ def find_sources(source: str | Path, target: Path) -> list[tuple[Path, str]]:
     files = [path for path in paths if path.is_file()]
     if not files:
         raise UsageError(f"{pattern}: no such file, and no file fits it as a pattern")
-    fixed = Path(os.path.commonpath([path.parent.resolve() for path in files]))
-    if fixed == target.resolve():
+    outer = target.resolve()
+    inside = [path for path in files if path.resolve().is_relative_to(outer)]
+    if inside and not (outer / JOURNAL).is_file():
         raise UsageError(
-            "The output folder holds the input", got=str(target), action="Choose another one with -o: nothing may mix"
+            "The output folder holds the input",
+            expected="a folder of its own, with nothing in it that fits the pattern",
+            got=f"{inside[0]} in {target}",
+            action="Choose another one with -o: originals and anonymized pictures must not mix",
         )
+    files = [path for path in files if path not in inside]  # what an earlier run wrote
+    if not files:
+        raise UsageError(f"{pattern}: only files of the output folder fit this pattern", got=str(target))
+    fixed = Path(os.path.commonpath([path.parent.resolve() for path in files]))
     return [(path, path.resolve().relative_to(fixed).as_posix()) for path in files]
 
 
@@ -295,7 +309,7 @@ def _tree_file(
     special = source.exists() and not source.is_file()  # a pipe would never end
     if special or (format_of(name) is None and not is_video(name)):
         return FileReport(name, "left out")
-    path = target / name
+    path = target / (name if not is_video(name) or Path(name).suffix.lower() in TARGETS else f"{name}.mp4")
     try:
         data = _bytes(source) if not is_video(name) else b""
         before = journal.find(name, source, data, path)
@@ -309,6 +323,8 @@ def _tree_file(
                 raise NoReaderError("Films can't be anonymized here", action="Install PyAV: pip install av")
             report = video(source, path)
             report.file = name
+            if path.name != source.name:
+                report.notes.append(f"{source.suffix} can be read, not written: it is {path.name}")
         else:
             report = anonymize_file(source, path, anonymizer, own, name=name)
     except MachineError as error:

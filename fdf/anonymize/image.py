@@ -110,18 +110,21 @@ class Anonymizer:
         check_pictures([picture])
         return self.finder.find(picture)
 
-    def __call__(self, picture: Pixels, detections: Sequence[Face] | None = None, *, sha256: str = "") -> Result:
+    def __call__(
+        self, picture: Pixels, detections: Sequence[Face | Sequence[float]] | None = None, *, sha256: str = ""
+    ) -> Result:
         """Hide every face that the policy does not show.
 
         Args:
             picture: upright RGB, uint8 (H, W, 3).
-            detections: all of its faces, instead of looking for them: bring your own boxes.
+            detections: all of its faces, instead of looking for them: as `detect` gave them, or your own boxes, four numbers
+                x0, y0, x1, y1 each.
             sha256: of its file, for policies that speak of certain files.
 
         Raises:
             ValueError: anything but upright RGB, uint8 (H, W, 3).
         """
-        faces = self.detect(picture) if detections is None else detections
+        faces = self.detect(picture) if detections is None else [_as_face(one) for one in detections]
         return self.render(picture, [one.face for one in self.decide(picture, faces, sha256) if not one.shown])
 
     def decide(self, picture: Pixels, faces: Sequence[Face], sha256: str = "") -> list[Decision]:
@@ -152,8 +155,9 @@ class Anonymizer:
         jobs = self.jobs(picture, faces)
         out = np.array(picture)
         done = self._replace(picture, jobs)
-        # The largest last: where regions overlap the strongest blur wins, since it grows with the face.
-        for index in sorted(range(len(jobs)), key=lambda k: jobs[k].face.size):
+        # The largest last: where regions overlap the strongest blur wins, since it grows with the face. What fell back after
+        # all others: their windows may hold what was drawn for it and rejected.
+        for index in sorted(range(len(jobs)), key=lambda k: (done[k][1].fell_back, jobs[k].face.size)):
             _blend(out, jobs[index].region, done[index][0])
         return Result(out, [job.face for job in jobs], [outcome for _, outcome in done])
 
@@ -191,6 +195,16 @@ class Anonymizer:
                 else:
                     reasons.setdefault(index, result.reason or "no reason given")
         return [done[index] for index in range(len(jobs))]
+
+
+def _as_face(one: Face | Sequence[float]) -> Face:
+    """A face, or one of a box."""
+    if isinstance(one, Face):
+        return one
+    box = np.asarray(one)
+    if box.shape != (4,) or box.dtype.kind not in "fiu":
+        raise ValueError(f"A detection: expected a Face or a box of four numbers, x0, y0, x1, y1, got {one!r}.")
+    return Face(box.astype(np.float32), origin="user")
 
 
 def _run(method: Method, picture: Pixels, jobs: Sequence[Job]) -> list[Replacement]:

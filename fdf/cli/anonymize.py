@@ -15,7 +15,7 @@ from fdf.cli import anonymize_options as an
 from fdf.cli.anonymize_film import Films
 from fdf.cli.anonymize_progress import progress
 from fdf.cli.anonymize_report import say_drawn, tell
-from fdf.cli.output import JsonOption
+from fdf.cli.output import JsonOption, terminated_as_interrupted
 
 if TYPE_CHECKING:
     from fdf.anonymize.audit_log import AuditLog
@@ -52,6 +52,11 @@ def anonymize(
     start: an.Start = 0.0,
     end: an.End = None,
     trim: an.Trim = False,
+    every: an.Every = "adaptive",
+    hold: an.Hold = None,
+    look_ahead: an.LookAhead = None,
+    codec: an.Codec = None,
+    partial: an.Partial = False,
     overwrite: an.Overwrite = False,
     dry_run: an.DryRun = False,
     as_json: JsonOption = False,
@@ -65,20 +70,27 @@ def anonymize(
     from fdf.anonymize.files import Settings
 
     what = _what(source, output, dry=dry_run)
-    _check_saving(save_detections, film=what == "film")
+    _check_saving(save_detections, film=what == "film", overwrite=overwrite)
+    _check_log(audit_log, [Path(source), output, detections, save_detections, policy])
     finder = FaceFinder(thoroughness or "normal", threshold)
     before = _guard(guard, protect, finder, policy)
     plain = _plain((method, fallback), strength, (model, donors), before, region=region, finder=finder, salt=salt)
     known = read_faces(detections) if detections and what != "film" else None
     parts: list[Any] = [method, region, strength, fallback, thoroughness, threshold, salt, quality, audio, start, end]
-    parts += [trim, detections.read_text() if known and detections else None, guard, str(protect), str(donors)]
+    parts += [trim, detections.read_text() if known and detections else None, guard, str(donors)]
     parts += [getattr(one, "fingerprint", None) for one in (plain.method, plain.fallback)]
-    _check_log(audit_log, policy, plain)
+    parts += [every, hold, look_ahead, codec, partial]
+    _check_logged(audit_log, policy, plain)
     versions, log = _policies(policy, group, audit_log, finder)
     settings = Settings(known, overwrite, quality, audit=log)
     film_threshold = None if thoroughness else 0.25 if threshold is None else threshold
-    sound_and_part = {"audio": audio, "start": start, "end": end, "trim": trim}
-    films = Films(sound_and_part, film_threshold, what == "film", detections, save_detections, log)
+    looks: dict[str, Any] = {
+        "every": int(every) if every.isdecimal() else every,
+        "hold": hold,
+        "look_ahead": look_ahead,
+    }
+    written = {"audio": audio, "start": start, "end": end, "trim": trim, "codec": codec, "partial": partial}
+    films = Films(looks | written, film_threshold, what == "film", detections, save_detections, log)
     work = _Work(source, output, what, plain, settings, films, repr(parts), dry_run, quiet=as_json)
     reports = work.done(versions)
     if save_detections and what != "film":
@@ -112,7 +124,10 @@ class _Work:
             raise UsageError("A screen shows one version", action="Choose it with --group")
         sources = find_sources(self.source, self.output) if many else [(Path(self.source), Path(self.source).name)]
         try:
-            with progress(len(sources) * len(versions) if many else None, quiet=self.quiet) as bars:
+            with (
+                terminated_as_interrupted(),
+                progress(len(sources) * len(versions) if many else None, quiet=self.quiet) as bars,
+            ):
                 films = dataclasses.replace(self.films, bars=bars)
                 return [self._version(who, sources, films, bars.advance) for who in versions]
         except KeyboardInterrupt:
@@ -146,11 +161,17 @@ def _what(source: str, output: Path, *, dry: bool) -> What:
     from fdf.anonymize.files import is_pattern, is_video
     from fdf.errors import UsageError
 
+    if not source:
+        raise UsageError("There is no input", expected="a picture, a film, a stream, a folder or a pattern", got="''")
     stream = is_stream(source)
     many = not stream and (is_pattern(source) or Path(source).is_dir())
     if stream and dry:
         raise UsageError("--dry-run looks at pictures, not at streams", got=source)
     found: What = "many" if many else "film" if stream or is_video(source) else "picture"
+    if found == "film" and dry:
+        raise UsageError(
+            "--dry-run looks at pictures, not at films", got=source, action="Try --trim with --from and --to"
+        )
     if _is_screen(output) and found != "film":
         raise UsageError("A window or camera shows one film or stream", got=source, action="Choose a file with -o")
     return found
@@ -160,14 +181,26 @@ def _is_screen(output: Path) -> bool:
     return str(output).startswith(("window:", "camera:"))
 
 
-def _check_saving(path: Path | None, *, film: bool) -> None:
+def _check_saving(path: Path | None, *, film: bool, overwrite: bool) -> None:
     from fdf.errors import UsageError
 
     if path and not film and path.suffix.lower() != ".json":
         raise UsageError("--save-detections writes JSON", expected="a name that ends in .json", got=str(path))
+    if path and path.exists() and not overwrite:  # perhaps mended by hand
+        raise UsageError(f"{path} is there already", action="Add --overwrite to replace it, or choose another name")
 
 
-def _check_log(path: Path | None, policy: Path | None, plain: Anonymizer) -> None:
+def _check_log(path: Path | None, others: Sequence[Path | None]) -> None:
+    """A log is added to: no other file may be taken for one."""
+    from fdf.errors import UsageError
+
+    if path and path.suffix.lower() != ".jsonl":
+        raise UsageError("--audit-log writes lines of JSON", expected="a name that ends in .jsonl", got=str(path))
+    if path and path.resolve() in {one.resolve() for one in others if one}:
+        raise UsageError("--audit-log names a file that is something else here", got=str(path))
+
+
+def _check_logged(path: Path | None, policy: Path | None, plain: Anonymizer) -> None:
     from fdf.anonymize.dissimilarity import Dissimilar
     from fdf.errors import UsageError
 
@@ -279,10 +312,13 @@ def _one(
     from fdf.anonymize.container import is_stream
     from fdf.anonymize.files import TreeReport, anonymize_file
     from fdf.errors import DataError, UsageError
+    from fdf.store.files import remove_leftovers_of
 
     path = Path(source)
-    if not is_stream(source) and not path.exists():
-        raise DataError(f"{source} can't be read", got="No such file or directory")
+    if not is_stream(source) and not path.is_file():
+        got = "no regular file: a pipe would never end" if path.exists() else "No such file or directory"
+        raise DataError(f"{source} can't be read", got=got)
+    remove_leftovers_of(output)
     if film is None:
         return TreeReport([anonymize_file(path, output, anonymizer, settings)])
     same = not is_stream(source) and output.exists() and output.samefile(path)

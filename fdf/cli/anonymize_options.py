@@ -79,5 +79,27 @@ Audio = Annotated[
 Start = Annotated[float, typer.Option("--from", min=0, help="Films: seconds where the part of --trim begins.")]
 End = Annotated[float | None, typer.Option("--to", help="Films: seconds where it ends.")]
 Trim = Annotated[bool, typer.Option("--trim", help="Films: write only the part between --from and --to.")]
+Every = Annotated[
+    str, typer.Option("--every", help="Films: look at every N-th frame; adaptive: at more where anything happens.")
+]
+Hold = Annotated[
+    int | None,
+    typer.Option(
+        "--hold", help="Films: frames that a face stays covered after it was last found. Default: half a second."
+    ),
+]
+LookAhead = Annotated[
+    int | None,
+    typer.Option(
+        "--look-ahead", help="Films: frames that a face is covered before it is first found. Default: half a second."
+    ),
+]
+Codec = Annotated[
+    Literal["h264", "h265", "vp9", "av1"] | None,
+    typer.Option("--codec", help="Of films. Default: what suits the container."),
+]
+Partial = Annotated[
+    bool, typer.Option("--partial", help="Films: write what can be decoded of a damaged one, instead of refusing it.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there already.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Look for faces and say what would be done.")]

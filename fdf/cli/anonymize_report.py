@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from fdf.anonymize.files import TreeReport
     from fdf.anonymize.policy import Policy
 
+_NAMED = 5
+"""Files without a face that are named; the report has all of them."""
+
 
 def tell(reports: list[tuple[Policy | None, Path, TreeReport]], *, many: bool, dry: bool, as_json: bool) -> None:
     """What became of the files, in every version."""
@@ -65,19 +68,20 @@ def _print(report: TreeReport, output: Path, *, many: bool, dry: bool) -> None:
     )
     faces = counts.get("faces", 0)
     line = f"{faces:,} face{'' if faces == 1 else 's'} hidden" + (f" ({how})" if how else "")
+    if tracks := counts.get("tracks"):  # a film counts a face in every frame
+        line += f" in {tracks:,} track{'' if tracks == 1 else 's'} of films" if many else f" in {tracks:,} tracks"
     if counts.get("fell_back"):
         why = sorted({reason for one in report.files for reason in one.fallbacks})
         line += f"; {counts['fell_back']:,} fell back: {'; '.join(why)}"
     if counts.get("shown"):
         line += f"; {counts['shown']:,} shown by the policy"
     known = ("faces", "shown")
-    bare = sum(
-        one.status in {"done", "skipped"} and not any(one.counts.get(name) for name in known) for one in report.files
-    )
+    looked_at = [one for one in report.files if one.status in {"done", "skipped"}]
+    bare = [one.file for one in looked_at if not any(one.counts.get(name) for name in known)]
     if bare:
-        line += (
-            f"; no face was found in {bare:,} of {len(report.files):,} files: look at them" if many else ": look at it"
-        )
+        names = ", ".join(bare[:_NAMED]) + (" …" if len(bare) > _NAMED else "")
+        what = f"; no face was found in {len(bare):,} of {len(looked_at):,} files: look at them ({names})"
+        line += what if many else ": look at it"
     if many:
         parts = {
             "done": "done",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -86,6 +87,20 @@ def working(what: str, total: int | None = None) -> Iterator[Callable[[int], Non
     with Progress(*columns, console=out, transient=True) as bars:
         task = bars.add_task(what, total=total)
         yield lambda units: bars.advance(task, units)
+
+
+@contextlib.contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends what runs as Ctrl-C does: by KeyboardInterrupt, so that it can clean up."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class BuildProgress:

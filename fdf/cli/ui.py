@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from fdf.cli.output import terminated_as_interrupted
+
 
 def ui(
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1.")] = 7860,
@@ -28,7 +30,6 @@ def ui(
     The page is served to this machine only, nothing leaves it, and everything temporary is deleted when it ends.
     """
     import importlib.util
-    import signal
 
     from fdf.errors import UsageError
 
@@ -40,14 +41,9 @@ def ui(
         raise UsageError("gradio is not installed", action='Install it with `pip install "fdf[ui]"`')
     from fdf.anonymize.page import HOST, serve
 
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
     typer.echo(f"http://{HOST}:{port} (Ctrl-C ends it)", err=True)
     try:
-        serve(port=port, model=model, protect=protect, max_megabytes=max_size, browser=not no_browser)
+        with terminated_as_interrupted():
+            serve(port=port, model=model, protect=protect, max_megabytes=max_size, browser=not no_browser)
     except KeyboardInterrupt:
         typer.echo("ended: everything temporary is deleted", err=True)
-    finally:
-        signal.signal(signal.SIGTERM, before)

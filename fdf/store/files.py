@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import os
 import secrets
@@ -40,13 +41,19 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise MachineError(
                 f"Can't write {path} ({error.strerror})",
                 expected="a folder that this user may write to",
-                action="Choose another one with --out, or change its permissions",
+                action="Choose another place, or change its permissions",
+            ) from error
+        if error.errno == errno.ENOENT:
+            raise MachineError(
+                f"Can't write {path} ({error.strerror})",
+                expected="a place on a file system that takes files",
+                action="Choose another place",
             ) from error
         if error.errno in {errno.ENOTDIR, errno.EEXIST, errno.EISDIR}:
             raise MachineError(
                 f"Can't write {path} ({error.strerror})",
                 expected="a folder, or a name that is still free",
-                action="Choose another one with --out",
+                action="Choose another place",
             ) from error
         raise
 
@@ -60,7 +67,7 @@ def make_folder(path: Path) -> Path:
         raise MachineError(
             f"Can't make the folder {path} ({error.strerror})",
             expected="a place on a file system that takes folders",
-            action="Choose another one with --out",
+            action="Choose another place",
         ) from error
     return path
 
@@ -97,6 +104,12 @@ def remove_leftovers(folder: Path) -> int:
     for path in leftovers:
         path.unlink(missing_ok=True)
     return len(leftovers)
+
+
+def remove_leftovers_of(path: Path) -> None:
+    """Remove temporary files that killed runs left beside one file."""
+    for left in path.parent.glob(f"{glob.escape(path.name)}{TEMPORARY}*"):
+        left.unlink(missing_ok=True)
 
 
 def file_sha256(path: Path) -> str:

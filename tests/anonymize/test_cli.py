@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,36 @@ def test_faces_can_be_saved_mended_and_rendered(finds: Fixed, picture: Path, tmp
     assert (read(out.read_bytes()).stills[0].rgb[45:55, 64:72] == GREY).all()
 
 
+def test_faces_that_were_mended_are_not_replaced(finds: Fixed, picture: Path, tmp_path: Path) -> None:
+    mended, out = tmp_path / "faces.json", tmp_path / "b.png"
+    mended.write_text("by hand")
+    assert "faces.json is there already" in str(refused(picture, "-o", out, "--save-detections", mended))
+    assert (mended.read_text(), out.exists()) == ("by hand", False)
+    assert run(picture, "-o", out, "--save-detections", mended, "--overwrite").exit_code == 0
+
+
+def test_a_log_is_no_other_file(finds: Fixed, picture: Path, tmp_path: Path) -> None:
+    lines = tmp_path / "faces.jsonl"
+    lines.write_text("{}")
+    words = (tmp_path / "f.mp4", "-o", tmp_path / "b.mp4", "--detections", lines, "--audit-log", lines)
+    assert "--audit-log names a file that is something else here" in str(refused(*words))
+    assert lines.read_text() == "{}"
+
+
+def test_a_pipe_is_not_waited_for(finds: Fixed, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert "pipe.jpg can't be read. Got no regular file" in str(
+        refused(tmp_path / "pipe.jpg", "-o", tmp_path / "b.jpg")
+    )
+
+
+def test_what_a_killed_run_left_beside_its_output_goes(finds: Fixed, picture: Path, tmp_path: Path) -> None:
+    mine, other = tmp_path / "b.png.part-0123abcd", tmp_path / "c.png.part-0123abcd"
+    mine.touch(), other.touch()
+    assert run(picture, "-o", tmp_path / "b.png").exit_code == 0
+    assert (mine.exists(), other.exists()) == (False, True)
+
+
 def test_weak_settings_warn_on_the_error_stream(finds: Fixed, picture: Path, tmp_path: Path) -> None:
     result = run(picture, "-o", tmp_path / "b.png", "--method", "pixelate", "--strength", "0.25")
     assert result.exit_code == 0
@@ -133,6 +164,9 @@ def test_weak_settings_warn_on_the_error_stream(finds: Fixed, picture: Path, tmp
         (["{in}", "-o", "{dir}/x.png", "--method", "blurr"], "Did you mean blur?", 2),
         (["{in}", "-o", "{dir}/x.png", "--fallback", "none"], "There is no method 'none'", 2),
         (["{in}", "-o", "{dir}/x.png", "--save-detections", "{in}"], "a name that ends in .json", 2),
+        (["", "-o", "{dir}/x.png"], "There is no input", 2),
+        (["{in}", "-o", "{dir}/x.png", "--audit-log", "{in}"], "a name that ends in .jsonl", 2),
+        (["{dir}/f.mp4", "-o", "{dir}/x.mp4", "--dry-run"], "--dry-run looks at pictures, not at films", 2),
         (["{in}", "-o", "{dir}/x.png", "--strength", "0"], "The strength is out of range", 2),
         (["{in}", "-o", "{dir}/x.png", "--detections", "{dir}/f.json"], "f.json can't be read", 4),
     ],
@@ -183,18 +217,18 @@ def test_films_are_handed_on(monkeypatch: pytest.MonkeyPatch, finds: Fixed, tmp_
 
     def film(path: Path, target: Path, anonymizer: Any, options: Any) -> Any:
         assert (options.detections, options.save_detections) == (None, None)
-        asked.append((path.name, options.audio))
+        asked.append((path.name, options.audio, options.every, options.hold, options.codec, options.partial))
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(b"faceless")
         return video.VideoResult(frames=3, covered=5, methods={"solid": 5}, audio="dropped")
 
     monkeypatch.setattr(video, "anonymize_video", film)
     monkeypatch.setattr(video, "FilmFinder", lambda **_: finds)
-    result = run(source, "-o", tmp_path / "b.mp4", "--audio", "drop")
+    result = run(source, "-o", tmp_path / "b.mp4", "--audio", "drop", "--every", 3, "--hold", 9)
     assert result.output.startswith("5 faces hidden (5 solid). Note: sound: dropped.")
     assert run(source.parent, "-o", tmp_path / "out").exit_code == 0
     assert (tmp_path / "out/a.mp4").read_bytes() == b"faceless"
-    assert asked == [("a.mp4", "drop"), ("a.mp4", "keep")]
+    assert asked == [("a.mp4", "drop", 3, 9, None, False), ("a.mp4", "keep", "adaptive", None, None, False)]
     again = run(source.parent, "-o", tmp_path / "out", "--json")
     assert json.loads(again.stdout)["files"]["skipped"] == 1
 

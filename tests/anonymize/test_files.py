@@ -21,6 +21,7 @@ from fdf.anonymize.faces_json import picture_row, read_faces, write_faces
 from fdf.anonymize.files import (
     JOURNAL,
     REPORT,
+    FileReport,
     Settings,
     anonymize_bytes,
     anonymize_file,
@@ -381,6 +382,46 @@ def test_patterns_keep_the_folders_below_what_they_share(folder: Path, tmp_path:
     assert [name for _, name in found] == ["broken.jpg", "sub/b.jpg", "sub/deep/c.webp", "words.jpg"]
     with pytest.raises(UsageError, match="no file fits it as a pattern"):
         find_sources(str(folder / "*.xyz"), out)
+
+
+def test_a_pattern_is_not_fed_its_own_outputs(folder: Path) -> None:
+    out, pattern = folder / "out", str(folder / "**/*.png")
+    first = anonymize_tree(find_sources(pattern, out), out, HIDE)
+    second = anonymize_tree(find_sources(pattern, out), out, HIDE)
+    assert [(one.file, one.status) for one in second.files] == [(one.file, "skipped") for one in first.files]
+    with pytest.raises(UsageError, match="only files of the output folder fit"):
+        find_sources(str(out / "**/*.png"), out)
+
+
+def test_originals_in_the_output_folder_are_refused(folder: Path) -> None:
+    """`out/a.png`, an original, would be overwritten by what is made of `a.png`."""
+    (folder / "out").mkdir()
+    (folder / "out/a.png").write_bytes(b"an original")
+    with pytest.raises(UsageError, match=r"The output folder holds the input.*out/a\.png"):
+        find_sources(str(folder / "**/*.png"), folder / "out")
+
+
+def test_many_files_need_a_folder(folder: Path, tmp_path: Path) -> None:
+    for source in (folder, str(folder / "*.png")):
+        with pytest.raises(UsageError, match=r"is more than one file\. Expected a folder"):
+            find_sources(source, tmp_path / "z.jpg")
+
+
+def test_films_that_can_only_be_read_become_mp4(tmp_path: Path) -> None:
+    source = tmp_path / "in/a.AVI"
+    source.parent.mkdir()
+    source.write_bytes(b"film")
+
+    def film(path: Path, target: Path) -> FileReport:
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(b"faceless")
+        return FileReport(path.name, "done")
+
+    out = tmp_path / "out"
+    (one,) = anonymize_tree(find_sources(source.parent, out), out, HIDE, video=film).files
+    assert (out / "a.AVI.mp4").read_bytes() == b"faceless"
+    assert one.notes == [".AVI can be read, not written: it is a.AVI.mp4"]
+    assert anonymize_tree(find_sources(source.parent, out), out, HIDE, video=film).count("skipped") == 1
 
 
 def test_an_output_inside_the_input_is_not_taken_for_input(folder: Path) -> None:

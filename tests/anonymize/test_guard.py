@@ -73,6 +73,21 @@ def test_a_recognizer_without_a_threshold_is_refused() -> None:
         Anonymizer(Draws([ADA]), guard=make_guard(recognizer=Colours()))
 
 
+@pytest.mark.usefixtures("fitted")
+def test_its_fingerprint_is_of_whom_it_protects(tmp_path: Path) -> None:
+    """A folder that is gone on with is made anew when somebody was put under protection."""
+
+    def fingerprint() -> str:
+        guard = make_guard(tmp_path / "protected", recognizer=Colours(), finder=Bright())
+        return str(getattr(Anonymizer(Draws([ADA]), guard=guard).method, "fingerprint"))  # noqa: B009 - of some methods
+
+    gallery(tmp_path, protected__ben=[BEN])
+    first = fingerprint()
+    assert fingerprint() == first
+    gallery(tmp_path, protected__carl=[CARL])
+    assert fingerprint() != first
+
+
 # ---- the command line
 
 
@@ -125,6 +140,6 @@ def test_what_does_not_go_together(drawing: Draws, tmp_path: Path) -> None:
     assert "--no-guard does not go with --policy" in str(run(*words, "--policy", rules, "--no-guard").exception)
     assert "--protect does not go with --policy" in str(run(*words, "--policy", rules, "--protect", tmp_path).exception)
     assert "--protect needs the guard" in str(run(*words, "--no-guard", "--protect", tmp_path).exception)
-    assert "--audit-log goes with" in str(run(*words, "--audit-log", tmp_path / "l").exception)
+    assert "--audit-log goes with" in str(run(*words, "--audit-log", tmp_path / "l.jsonl").exception)
     assert not (tmp_path / "b.png").exists()
     assert json.loads(run(*words, "--json").stdout)["counts"]["faces"] == 1

@@ -108,6 +108,34 @@ def test_where_regions_overlap_the_larger_face_wins() -> None:
     assert np.array_equal(both[40:52, 40:52], Anonymizer("blur")(picture, [large]).picture[40:52, 40:52])
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_what_fell_back_is_covered_under_any_larger_face(order: tuple[int, int]) -> None:
+    """A larger face's window may hold what was drawn for a smaller one and rejected: it must not come back over the grey."""
+
+    def all_but_the_small(picture: Any, jobs: Any) -> list[Replacement]:
+        drawn = [Replacement(np.full((*job.region.alpha.shape, 3), 200, np.uint8)) for job in jobs]
+        return [
+            one if job.face.size > 30 else Replacement(None, "rejected") for one, job in zip(drawn, jobs, strict=True)
+        ]
+
+    faces = [face(20, 20, 90, 90), face(40, 40, 52, 52)]
+    result = Anonymizer(Broken(all_but_the_small))(noise(120, 120), [faces[at] for at in order])
+    assert (result.picture[42:50, 42:50] == GREY).all()
+    assert (result.picture[75:80, 50:60] == 200).all()
+
+
+def test_boxes_of_ones_own_may_be_plain_numbers() -> None:
+    picture = noise(80, 100)
+    wanted = Anonymizer()(picture, [face(10, 10, 30, 30)])
+    for box in ([10, 10, 30, 30], (10.0, 10.0, 30.0, 30.0), np.array([10, 10, 30, 30])):
+        found = Anonymizer()(picture, detections=[box])
+        assert np.array_equal(found.picture, wanted.picture)
+        assert found.faces[0].origin == "user"
+    for wrong in ([1, 2, 3], "10,10,30,30", [[10, 10, 30, 30]]):
+        with pytest.raises(ValueError, match="expected a Face or a box of four numbers"):
+            Anonymizer()(picture, detections=[wrong])
+
+
 def test_seeds_follow_salt_and_track() -> None:
     def seed(salt: str | None, one: Face) -> int:
         return Anonymizer(salt=salt).jobs(noise(), [one])[0].seed

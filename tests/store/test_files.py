@@ -51,7 +51,7 @@ def test_what_the_disk_refuses_is_said(tmp_path: Path, number: int, said: str) -
 
 def test_a_folder_below_a_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(MachineError, match="--out"):
+    with pytest.raises(MachineError, match="Choose another place"):
         make_folder(tmp_path / "file/folder")
 
 

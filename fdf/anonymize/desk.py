@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import shutil
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -60,7 +61,7 @@ class Sheet:
         rgb: what is shown: the picture, or the first frame.
         faces: found in it, and those that were added by hand, behind them.
         kept: numbers of the faces that stay as they are.
-        frames: of the picture; 0 for a film. Faces can be chosen in pictures of one frame.
+        frames: of the picture; 0 for a film. Faces can be chosen in pictures of one frame, and in a film's first one.
         data: the file, of a picture.
         film: where the film lies.
         corner: the first of two corners of a face that is being added.
@@ -79,8 +80,8 @@ class Sheet:
 
     @property
     def choosable(self) -> bool:
-        """Whether single faces can be kept and added."""
-        return self.frames == 1
+        """Whether single faces can be kept."""
+        return self.frames <= 1
 
     @property
     def hidden(self) -> list[Face]:
@@ -161,7 +162,8 @@ class Desk:
             sheet: on which.
             x: pixels of the shown picture, from the left.
             y: from the top.
-            mode: `choose` turns the nearest face between kept and hidden; `add` sets one corner, then the other.
+            mode: `choose` turns the nearest face between kept and hidden; `add` sets one corner, then the other: of pictures,
+                since a film is looked at in every frame.
         """
         if not sheet.choosable:
             return sheet
@@ -170,6 +172,8 @@ class Desk:
         if mode == "choose":
             number = nearest(sheet.faces, x, y)
             return sheet if number is None else dataclasses.replace(sheet, kept=sheet.kept ^ {number})
+        if sheet.film is not None:
+            return sheet
         if sheet.corner is None:
             return dataclasses.replace(sheet, corner=(x, y))
         (x0, x1), (y0, y1) = sorted((sheet.corner[0], x)), sorted((sheet.corner[1], y))
@@ -205,7 +209,11 @@ class Desk:
         height, width = sheet.rgb.shape[:2]
         found = f"{len(sheet.faces)} face{'' if len(sheet.faces) == 1 else 's'} found"
         if sheet.film is not None:
-            return f"{sheet.name}: a film of {width} × {height}. {found} in its first frame; every frame will be looked at."
+            kept = f", {len(sheet.kept)} kept" if sheet.kept else ""
+            return (
+                f"{sheet.name}: a film of {width} × {height}. {found} in its first frame{kept}; every frame will be looked at. "
+                "A face that is kept stays until another one touches it or it is out of sight."
+            )
         size = f"{sheet.name}: {width} × {height}"
         if sheet.frames > 1:
             return f"{size}, {sheet.frames} frames. {found} in the first one; all faces of all frames will be hidden."
@@ -245,13 +253,18 @@ class Desk:
                 sheet.film.suffix.lower() if sheet.film.suffix.lower() in {".mp4", ".mkv", ".webm", ".mov"} else ".mp4"
             )
             target = place / f"anonymized{suffix}"
-            film = anonymize_video(sheet.film, target, anonymizer, VideoOptions(audio=choices.audio), progress=progress)
+            options = VideoOptions(audio=choices.audio)
+            with tempfile.TemporaryDirectory(dir=self._folder) as work:
+                if sheet.kept:
+                    lines, kept = _without(sheet, anonymizer, Path(work), progress)
+                    options, said = dataclasses.replace(options, detections=lines), [*kept, *said]
+                film = anonymize_video(sheet.film, target, anonymizer, options, progress=progress)
             said = [f"{film.tracks} tracks, {film.covered} faces hidden in {film.frames} frames", *said]
             if film.fell_back:
                 said.append(f"{film.fell_back} of them fell back to solid")
             said += [*film.notes, *([f"sound: {film.audio}"] if film.audio else [])]
             return target, _told(said, film.removed)
-        known = _known(sheet) if sheet.choosable else None
+        known = _known(sheet) if sheet.frames == 1 else None
         out, report = anonymize_bytes(sheet.data, None, anonymizer, Settings(known=known), sheet.name)
         kind = read(sheet.data).format
         target = place / f"anonymized{next(suffix for suffix, name in SUFFIXES.items() if name == kind)}"
@@ -297,6 +310,21 @@ class Desk:
             finder = self._finder(choices.thoroughness)
             made = Anonymizer(method, region=choices.region, finder=finder, salt=sheet.salt, guard=self._guard)
         return made, [str(one.message) for one in said]
+
+
+def _without(sheet: Sheet, anonymizer: Anonymizer, work: Path, progress: Progress | None) -> tuple[Path, list[str]]:
+    """Lines with all faces of a film but those that are kept, for as long as they are; and what came of them, in words."""
+    from fdf.anonymize.film_keeping import keep
+    from fdf.anonymize.video import VideoOptions, anonymize_video
+
+    assert sheet.film is not None  # noqa: S101 - for the type checker
+    every, left, first = work / "every.jsonl", work / "faces.jsonl", work / "first.mp4"
+    grey = Anonymizer(region=anonymizer.region, finder=anonymizer.finder, salt=sheet.salt)
+    anonymize_video(sheet.film, first, grey, VideoOptions(audio="drop", save_detections=every), progress=progress)
+    found = keep(every, left, [face for number, face in enumerate(sheet.faces) if number in sheet.kept])
+    ends = ["to the end" if end is None else f"until frame {end}" for end in found.tracks.values()]
+    said = [f"kept {', '.join(ends)}"] if ends else []
+    return left, said + ([f"{found.strangers} could not be followed and are hidden"] if found.strangers else [])
 
 
 def nearest(faces: tuple[Face, ...], x: float, y: float) -> int | None:

@@ -192,6 +192,11 @@ def test_of_an_animation_all_faces_are_hidden(desk: Desk, tmp_path: Path) -> Non
     assert all((still.rgb[20:40, 22:38] == GREY).all() for still in stills)
 
 
+def middle(frame: Any, box: Any) -> Any:
+    x, y = (box[0] + box[2]) // 2, (box[1] + box[3]) // 2
+    return frame[y - 3 : y + 3, x - 3 : x + 3]
+
+
 def test_a_film(desk: Desk, tmp_path: Path) -> None:
     pytest.importorskip("av", reason="films need PyAV: the extra `video`")
     from tests.anonymize.clips import write
@@ -201,12 +206,25 @@ def test_a_film(desk: Desk, tmp_path: Path) -> None:
     sheet = desk.open(tmp_path / "clip.mp4", Choices())
     assert not (tmp_path / "clip.mp4").exists()
     assert "a film of 128 × 96. 2 faces found in its first frame" in desk.words(sheet)
-    assert desk.click(sheet, 30, 30) is sheet
+    assert desk.click(sheet, 30, 30, "add") is sheet, "every frame is looked at"
     heard: list[int] = []
     path, words = desk.make(sheet, Choices(thoroughness="fast"), lambda at, _: heard.append(at))
     assert path.name == "anonymized.mp4"
     assert heard[-1] == 8
     assert words.startswith("2 tracks, 16 faces hidden in 8 frames")
+    one = desk.click(sheet, 30, 30)
+    assert "2 faces found in its first frame, 1 kept" in desk.words(one)
+    other, words = desk.make(one, Choices(thoroughness="fast"))
+    assert "8 faces hidden in 8 frames. kept to the end" in words
+    import av
+
+    with av.open(str(other)) as film:
+        shown = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    kept, hidden = (sheet.faces[number].box.astype(int) for number in (min(one.kept), 1 - min(one.kept)))
+    for frame in shown:
+        assert np.abs(middle(frame, kept).astype(int) - 200).max() < 6
+        assert np.abs(middle(frame, hidden).astype(int) - GREY).max() < 6
+    other.unlink()
     assert sheet.film is not None
     desk.close(sheet)
     assert not sheet.film.parent.exists()

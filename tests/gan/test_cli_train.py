@@ -85,6 +85,7 @@ def test_export_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     body = json.loads(capsys.readouterr().out)
     assert body["path"] == str(result.run / "generator-fp32.onnx")
     assert body["precision"] == "fp32"
+    assert body["compared"] == 5, "two faces of the shards with two z, and one alone"
     import onnx
 
     properties = {item.key: item.value for item in onnx.load(body["path"]).metadata_props}
@@ -92,6 +93,11 @@ def test_export_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert properties["run"] == "00001-mini-16"
     assert properties["pictures"] == "8"
     assert "conflict" not in properties
+    shards.rename(tmp_path / "elsewhere")
+    export(result.run, as_json=True)
+    said = capsys.readouterr()
+    assert "is gone: compared on made-up pictures" in said.err
+    assert json.loads(said.out)["compared"] == 13
 
 
 @needs_torch

@@ -85,6 +85,7 @@ def serve(
     protect: Path | None = None,
     max_megabytes: int = 500,
     browser: bool = True,
+    ready: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve the page until interrupted.
 
@@ -94,6 +95,7 @@ def serve(
         protect: folder with a folder a person: no drawn face may be like one of them.
         max_megabytes: of an upload.
         browser: open it.
+        ready: hears the address once the page answers.
 
     Raises:
         MachineError: the port is taken.
@@ -131,6 +133,7 @@ def serve(
             },
         )
         try:
+            ready(f"http://{HOST}:{port}")
             threading.Event().wait()
         finally:
             page.close(verbose=False)

@@ -39,11 +39,13 @@ def ui(
         found = None
     if found is None:
         raise UsageError("gradio is not installed", action='Install it with `pip install "fdf[ui]"`')
-    from fdf.anonymize.page import HOST, serve
+    from fdf.anonymize.page import serve
 
-    typer.echo(f"http://{HOST}:{port} (Ctrl-C ends it)", err=True)
+    def ready(address: str) -> None:
+        typer.echo(f"{address} (Ctrl-C ends it)", err=True)
+
     try:
         with terminated_as_interrupted():
-            serve(port=port, model=model, protect=protect, max_megabytes=max_size, browser=not no_browser)
+            serve(port=port, model=model, protect=protect, max_megabytes=max_size, browser=not no_browser, ready=ready)
     except KeyboardInterrupt:
         typer.echo("ended: everything temporary is deleted", err=True)

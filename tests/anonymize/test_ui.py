@@ -277,6 +277,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Any:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0, (folder / "said.txt").read_text()
         assert list(temporary.iterdir()) == []  # nothing stays, no session file of any library either
+        assert f"{url} (Ctrl-C ends it)" in (folder / "said.txt").read_text()
         assert (folder / "said.txt").read_text().endswith("everything temporary is deleted\n")
     finally:
         if process.poll() is None:

@@ -44,6 +44,12 @@ class Place:
         for tensor, part in zip(present, flat.split([tensor.numel() for tensor in present]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Replace tensors by those of the first process."""
+        if self.world > 1:
+            for tensor in tensors:
+                torch.distributed.broadcast(tensor, 0)
+
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process."""
         if self.world == 1:

@@ -159,6 +159,8 @@ class Trainer:
         before = Architecture.from_dict(meta["architecture"])
         for name, network in (("ema", self.generator), ("discriminator", self.discriminator)):
             network.load_state_dict(inherited(network, _below(tensors, f"{name}."), before, path))
+        # A run that is still going on may have another latest checkpoint for another process.
+        self.where.share(value.data for net in (self.generator, self.discriminator) for value in net.parameters())
         self.ema.load_state_dict(self.generator.state_dict())
         if not self.healthy():
             raise ModelError(f"The weights of {path} are no numbers", action="Begin with an earlier checkpoint")

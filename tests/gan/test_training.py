@@ -346,13 +346,14 @@ import torch
 torch.set_num_threads(1)
 from fdf.gan.loop import Request, train
 from making import mini, short
-result = train(Request(Path(sys.argv[1]), short(pictures=24), Path(sys.argv[2]), device="cpu", arch=mini()))
+begin = Path(sys.argv[3])
+result = train(Request(Path(sys.argv[1]), short(pictures=24), Path(sys.argv[2]), device="cpu", arch=mini(), begin_with=begin))
 assert (result is None) == (__import__("os").environ["RANK"] != "0")
 """
 
 
 @pytest.mark.slow
-def test_two_processes_do_what_one_does_with_two_parts(shards: Path, tmp_path: Path) -> None:
+def test_two_processes_do_what_one_does_with_two_parts(shards: Path, unbroken: Path, tmp_path: Path) -> None:
     script = tmp_path / "ddp.py"
     script.write_text(DDP)
     command = [
@@ -363,14 +364,14 @@ def test_two_processes_do_what_one_does_with_two_parts(shards: Path, tmp_path: P
         f"--master-port={free_port()}",
     ]
     done = subprocess.run(
-        [sys.executable, *command, str(script), str(shards), str(tmp_path / "two")],
+        [sys.executable, *command, str(script), str(shards), str(tmp_path / "two"), str(unbroken)],
         capture_output=True, text=True, check=False, cwd=ROOT, timeout=120,
         env={**os.environ,
              "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests/gan'}", "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (two,) = (tmp_path / "two").iterdir()
-    one = go(shards, tmp_path / "one", short(pictures=24, accumulate=2)).run
+    one = go(shards, tmp_path / "one", short(pictures=24, accumulate=2), begin_with=unbroken).run
     left, right = tensors(one), tensors(two)
     assert set(left) == set(right)
     for name in left:

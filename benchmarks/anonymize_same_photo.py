@@ -20,6 +20,7 @@ import numpy as np
 
 from fdf.anonymize.base import Face
 from fdf.anonymize.detection import FaceFinder
+from fdf.anonymize.gan import Gan
 from fdf.anonymize.image import Anonymizer
 from fdf.evaluate.recognizers import Aim, DlibRecognizer, OnnxRecognizer, Recognizer, Sight
 from fdf.vision.base import Pixels
@@ -61,6 +62,7 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--recognizer", type=Path, nargs="*", default=[])
     parser.add_argument("--methods", nargs="*", default=("none", "solid", "blur", "pixelate", "gan", "donor"))
+    parser.add_argument("--model", type=Path, help="generator of gan, instead of the one that fdf brings")
     parser.add_argument("--least", type=float, default=48)
     parser.add_argument("--salt", default="benchmark")
     args = parser.parse_args()
@@ -74,7 +76,8 @@ def main() -> None:
     for method in args.methods:
         pictures, back = [photo.pixels for photo in photos], 0
         if method != "none":
-            results = [Anonymizer(method, salt=args.salt).render(photo.pixels, photo.faces) for photo in photos]
+            by = Gan(model=args.model) if method == "gan" and args.model else method
+            results = [Anonymizer(by, salt=args.salt).render(photo.pixels, photo.faces) for photo in photos]
             pictures = [result.picture for result in results]
             back = sum(
                 outcome.fell_back

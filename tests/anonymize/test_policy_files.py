@@ -210,7 +210,9 @@ def test_what_is_wrong_is_said_before_any_work(tmp_path: Path) -> None:
     source, out = tmp_path / "a.png", tmp_path / "b.png"
     source.write_bytes(encoded(people(ADA), "PNG"))
     assert "--group goes with --policy" in str(run(source, "-o", out, "--group", "x").exception)
-    assert "--audit-log goes with --policy" in str(run(source, "-o", out, "--audit-log", tmp_path / "l.jsonl").exception)
+    assert "--audit-log goes with --policy" in str(
+        run(source, "-o", out, "--audit-log", tmp_path / "l.jsonl").exception
+    )
     rules = written(tmp_path, ALLOWED)
     assert "can't be read" in str(run(source, "-o", out, "--policy", rules).exception)
     assert not out.exists()

@@ -45,7 +45,7 @@ $(BIN)/python:
 
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 lock:
-	$(LOCK) --group test --extra synth --extra video --extra ui -o requirements/test.txt
+	$(LOCK) --group test --extra insightface --extra synth --extra video --extra ui -o requirements/test.txt
 	$(LOCK) --group build -c requirements/test.txt -o requirements/base.txt
 
 clean:

@@ -22,7 +22,6 @@ _MIN_FREE_GB = 1.0
 _LIBRARIES = {
     "cv2": "opencv-python",
     "dlib": "dlib-bin",
-    "insightface": "insightface",
     "onnxruntime": "onnxruntime",
     "pyarrow": "pyarrow",
 }

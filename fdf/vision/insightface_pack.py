@@ -141,7 +141,7 @@ def _load(path: Path, threads: int, cuda: bool) -> Any:
         raise MachineError(
             "insightface can't be imported",
             got=str(error),
-            action="Install it with `pip install insightface`; a bare container also needs the system's libGL and libxcb",
+            action='Install it with `pip install "fdf[insightface]"`; a bare container also needs libGL and libxcb',
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1

@@ -1,11 +1,13 @@
 """One conformance test over every adapter. InsightFace's weights are not ours to ship: FDF_EVAL_MODELS names their folder."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fdf.errors import MachineError
 from fdf.schema import KEYPOINT_FLIP
 from fdf.vision.base import Detections, Detector, Embedder, Keypointer, Keypoints
 from fdf.vision.centerface import FAST, CenterFace, CenterFaceConfig
@@ -229,3 +231,10 @@ class TestEmbedder:
 
     def test_no_pictures(self, embedder):
         assert embedder.embed([], [], []) == []
+
+
+def test_without_insightface_the_extra_is_named(monkeypatch, tmp_path):
+    (tmp_path / "det.onnx").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "insightface.model_zoo", None)
+    with pytest.raises(MachineError, match=r"insightface can't be imported.*fdf\[insightface\]"):
+        load_detector("insightface-detector", path=tmp_path / "det.onnx")

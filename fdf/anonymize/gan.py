@@ -6,8 +6,7 @@ reaches the network. The hole is the region itself, carried over to the generato
 lies under belongs to it. What comes back replaces the whole region: of the face nothing is left but where its eyes and nose
 are.
 
-There is no matching of colours afterwards. Outside the hole a generator gives the picture back as it came, to the bit, and
-fades into it within the hole; a ring around the hole has nothing to be matched by.
+Along the border of the hole drawn colours are then moved to those beside it, by seen pixels alone (`membrane.match_border`).
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fdf.anonymize.base import Face, Job, Replacement
+from fdf.anonymize.membrane import match_border
 from fdf.errors import ModelError
 from fdf.vision.base import Floats, Pixels
 from fdf.vision.crop import crop_box, cut, resize
@@ -38,6 +38,7 @@ _ROOM: Final = 0.06  # least that is seen beside the region on each side, over t
 _LEAST_INSIDE: Final = 0.5  # share of a crop, and of a face box, that must lie in the picture
 _LEAST_SEEN: Final = 0.12  # share of a crop that must be neither hidden nor outside the picture
 _GREY: Final = 128
+_BLENDING: Final = "border"  # another name whenever the same drawing is laid into a picture in another way
 
 Square = tuple[int, int, int, int]
 
@@ -86,7 +87,7 @@ class Gan:
     @property
     def fingerprint(self) -> str:
         """Of what its faces depend on besides their seeds."""
-        return self.card.sha256
+        return f"{self.card.sha256} {_BLENDING}"
 
     def replace(self, picture: Pixels, jobs: Sequence[Job]) -> list[Replacement]:
         """Drawn windows, all faces in one call. Jobs that come together hide one another's faces from the network."""
@@ -134,7 +135,9 @@ class Gan:
         points = _points(job.face)
         points[:, :2] = (points[:, :2] - np.array([x0, y0], dtype=np.float32)) * np.float32(resolution / side)
         z = np.random.default_rng(job.seed).standard_normal(self.generator.latent).astype(np.float32)
-        return _View(square, job.region.window, resize(crop, resolution), mask, known_points(points), z)
+        outside = ~_in_picture(square, width, height)
+        seen = mask == 0 if inside == side**2 else _any_under(hidden | outside, resolution) == 0
+        return _View(square, job.region.window, resize(crop, resolution), mask, seen, known_points(points), z)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +148,7 @@ class _View:
     window: Square
     picture: Pixels
     mask: Floats
+    seen: npt.NDArray[np.bool_]
     keypoints: Floats
     z: Floats
 
@@ -214,6 +218,12 @@ def _any_under(hidden: npt.NDArray[np.bool_], resolution: int) -> Floats:
     return (share > 0).astype(np.float32)
 
 
+def _in_picture(square: Square, width: int, height: int) -> npt.NDArray[np.bool_]:
+    """Pixels of a square that lie in the picture."""
+    x, y = np.arange(square[0], square[2]), np.arange(square[1], square[3])
+    return ((y >= 0) & (y < height))[:, None] & ((x >= 0) & (x < width))[None, :]
+
+
 def _points(face: Face) -> Floats:
     """Seven keypoints; from a detector's five points where there are no others: nose and eyes."""
     if face.keypoints is not None:
@@ -226,9 +236,10 @@ def _points(face: Face) -> Floats:
 
 
 def _window(view: _View, drawn: Pixels) -> Pixels:
-    """The window of a drawn crop at the size of the picture."""
+    """The window of a drawn crop at the size of the picture, its colours matched along the border."""
     import cv2
 
+    drawn = match_border(drawn, view.picture, view.seen, view.mask > 0)
     how = cv2.INTER_CUBIC if view.side > len(drawn) else cv2.INTER_AREA
     whole = np.asarray(cv2.resize(drawn, (view.side, view.side), interpolation=how), dtype=np.uint8)
     left, top = view.window[0] - view.square[0], view.window[1] - view.square[1]

@@ -13,11 +13,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from fdf.anonymize import relight
 from fdf.anonymize.base import Job
 from fdf.anonymize.donor_mesh import Mesh, span
+from fdf.anonymize.membrane import fill
 from fdf.anonymize.methods import GREY
-from fdf.vision.base import Floats, Pixels
+from fdf.vision.base import Pixels
 
 GROWTH: Final = 0.08
 """How far the outline of a mesh is moved outwards, over the distance of the eyes' outer corners: meshes are off by less."""
@@ -36,9 +36,9 @@ def cleared(picture: Pixels, jobs: Sequence[Job], meshes: Sequence[Mesh | None])
     """
     height, width = picture.shape[:2]
     unseen = [unseen_of(job, mesh) for job, mesh in zip(jobs, meshes, strict=True)]
-    known: Floats = np.ones((height, width), dtype=np.float32)
+    known = np.ones((height, width), dtype=np.bool_)
     for job, mask in zip(jobs, unseen, strict=True):
-        known[job.region.slices][mask] = 0
+        known[job.region.slices][mask] = False
     out = np.array(picture)
     for job in jobs:
         x0, y0, x1, y1 = job.region.window
@@ -46,11 +46,11 @@ def cleared(picture: Pixels, jobs: Sequence[Job], meshes: Sequence[Mesh | None])
         rows = slice(max(0, y0 - margin), min(height, y1 + margin))
         columns = slice(max(0, x0 - margin), min(width, x1 + margin))
         there = known[rows, columns]
-        hidden = there[..., None] == 0
+        hidden = ~there[..., None]
         if there.mean() < _LEAST_AROUND:
             np.copyto(out[rows, columns], np.asarray(GREY, dtype=np.uint8), where=hidden)
         else:
-            filled = relight.fill(picture[rows, columns].astype(np.float32), there)
+            filled = fill(picture[rows, columns].astype(np.float32), there)
             np.copyto(out[rows, columns], np.rint(filled).astype(np.uint8), where=hidden)
     return out
 

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from fdf.vision.base import Floats, Pixels
+from fdf.vision.base import Pixels
 
 Array = npt.NDArray[np.float64]
 
@@ -96,31 +96,6 @@ def to_srgb(linear: npt.ArrayLike) -> Array:
     """Linear light 0–1 → sRGB 0–255."""
     values = np.clip(np.asarray(linear, dtype=np.float64), 0, 1)
     return np.asarray(255 * np.where(values <= 0.0031308, values * 12.92, 1.055 * values ** (1 / 2.4) - 0.055))
-
-
-def fill(colors: Floats, known: Floats) -> Floats:
-    """A smooth continuation of the known pixels into all others, float32 (H, W, 3); the known ones stay.
-
-    Pull and push over halved pictures (Gortler et al. 1996): what is unknown takes the mean of what is known about it.
-
-    Args:
-        colors: float32 (H, W, 3).
-        known: float32 (H, W), 1 for known pixels, 0 for others, which are never looked at.
-    """
-    import cv2
-
-    height, width = known.shape
-    weighted = np.where(known[..., None] > 0, colors * known[..., None], 0).astype(np.float32)
-    if min(height, width) <= 2 or known.min() > 0:
-        total = max(float(known.sum()), 1e-6)
-        mean = weighted.sum(axis=(0, 1)) / total
-        return np.where(known[..., None] > 0, colors, mean).astype(np.float32)
-    half = ((width + 1) // 2, (height + 1) // 2)
-    share = np.asarray(cv2.resize(known, half, interpolation=cv2.INTER_AREA))
-    mean = np.asarray(cv2.resize(weighted, half, interpolation=cv2.INTER_AREA)) / np.maximum(share, 1e-6)[..., None]
-    coarse = fill(mean.astype(np.float32), (share > 0).astype(np.float32))
-    up = np.asarray(cv2.resize(cv2.blur(coarse, (3, 3)), (width, height), interpolation=cv2.INTER_LINEAR))
-    return np.where(known[..., None] > 0, colors, up).astype(np.float32)
 
 
 def _basis(normals: Array) -> Array:

@@ -344,9 +344,9 @@ def test_the_command(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_command_draws_nothing_that_its_guard_refuses(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Noise for a face, noise for its fakes: to a recognizer all of them are the same person."""
+    """Grey for a face, plain colours for its fakes: to a recognizer all of them are the same person."""
     monkeypatch.setattr(fdf.anonymize.detection, "FaceFinder", lambda *_, **__: Fixed(face(100, 60, 150, 120)))
-    (tmp_path / "a.png").write_bytes(encoded(noise(200, 240), "PNG"))
+    (tmp_path / "a.png").write_bytes(encoded(np.full((200, 240, 3), 128, np.uint8), "PNG"))
     result = run(tmp_path / "a.png", "-o", tmp_path / "b.png", "--method", "gan", "--salt", "s", "--model", model)
     assert "1 face hidden (1 solid); 1 fell back: 8 faces drawn, all too much like its source" in result.output
 

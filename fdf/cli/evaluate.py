@@ -138,6 +138,12 @@ def _show(result: Evaluation) -> None:
         out.print(
             f"FID is biased upwards: {q.half} faces for {q.features} features. Read it against its floor, or read KID."
         )
+    if result.data.eaten:
+        out.print(
+            f"{result.data.eaten:,} of these faces are of photos that the generator may have learnt from: figures flatter it."
+        )
+    elif result.data.eaten is None:
+        out.print("Whether the generator has learnt from these faces is not known: its run is not above its file.")
     if m is None:
         out.print("No training faces were looked at: nothing is said about memorization.")
     elif m.training < m.training_total:

@@ -45,8 +45,9 @@ def draw_z(seed: int, place: int, variants: int, latent: int) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class Faces:
-    """What is kept of faces: numbers."""
+    """What is kept of faces: numbers, and whose they are."""
 
+    photos: list[str]
     owners: list[str]
     boxes: Floats
     keypoints: Floats
@@ -96,6 +97,7 @@ class Looker:
         generating = time.perf_counter() - begun
         structure, embedding = self._variation([row for row in batch if row[0] in self.varied])
         return Faces(
+            photos=[str(face.row["photo_id"]) for _, face in batch],
             owners=[str(face.row["owner_nsid"]) for _, face in batch],
             boxes=boxes,
             keypoints=keypoints,
@@ -171,6 +173,7 @@ def joined(parts: Sequence[Faces]) -> Faces:
     first = parts[0]
     return replace(
         first,
+        photos=[photo for part in parts for photo in part.photos],
         owners=[owner for part in parts for owner in part.owners],
         boxes=np.concatenate([part.boxes for part in parts]),
         keypoints=np.concatenate([part.keypoints for part in parts]),

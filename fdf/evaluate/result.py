@@ -44,7 +44,13 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """The faces it was shown. `training`: most training faces that may be looked at for memorization."""
+    """The faces it was shown.
+
+    Attributes:
+        training: most training faces that may be looked at for memorization.
+        eaten: faces of photos that the generator, or one that it began with, may have learnt from: figures flatter it there.
+            None if the file doesn't lie in its run's folder: then nobody knows.
+    """
 
     index_sha256: str
     split: str
@@ -53,6 +59,7 @@ class DataFacts:
     hole: str
     seed: int
     training: int
+    eaten: int | None
     rights_classes: tuple[str, ...]
 
 

@@ -99,6 +99,22 @@ def models_that_ate(
     return Eaten(len(folders), tuple(ate), unknown, tuple(sorted(set(elsewhere) - mine)))
 
 
+def photos_eaten(model: Path) -> frozenset[str] | None:
+    """Ids of the photos that an exported model may have learnt from, its ancestors' too; None if its run isn't above it.
+
+    Raises:
+        DataError: the run's list is damaged.
+    """
+    said = _said(model)
+    for folder in model.resolve().parents:
+        if (folder / FACES_FILE).is_file() and _made_by(said, folder.name, _index_of(folder)):
+            table = read_faces(folder)
+            if (text := said.get("pictures", "")).isdigit():
+                table = table.filter(pc.less(table["first_picture"], int(text)))
+            return frozenset(table["photo_id"].to_pylist())
+    return None
+
+
 def runs_that_ate(runs: Path, photo_ids: Collection[str]) -> dict[str, list[str]]:
     """Which runs below a folder have models that have seen one of these photos: name of the run → its photos.
 

@@ -112,7 +112,7 @@ class Tracer:
                 "integrator": path,
                 "sensor": {
                     "type": "perspective", "fov": float(fov), "fov_axis": "y", "to_world": view, "film": film,
-                    "near_clip": _NEAR, "far_clip": _FAR,
+                    "near_clip": _NEAR, "far_clip": _FAR, "sampler": {"type": "multijitter"},
                 },
             }
         )  # fmt: skip

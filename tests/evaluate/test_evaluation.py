@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from onnx import TensorProto, helper
 from typer.testing import CliRunner
@@ -19,6 +21,8 @@ from fdf.errors import DataError, FdfError, MachineError, ModelError, UsageError
 from fdf.evaluate.batches import choose, draw_z
 from fdf.evaluate.evaluation import Settings, evaluate, find_generator
 from fdf.evaluate.features import DlibDescriptor, load_extractor
+from fdf.gan.lineage import FACES_FILE
+from fdf.gan.takedown import photos_eaten
 from fdf.store.shards import open_shards, read_index, write_index
 from tests.evaluate.tiny import SAYS, write_generator
 
@@ -75,6 +79,30 @@ def test_a_coloured_box_is_no_face_and_the_report_says_so(report: dict[str, Any]
     assert report["reidentification"]["rank1_chance"] == pytest.approx(1 / 12)
     assert report["memorization"]["training"] == 8
     assert report["timing"]["faces_per_second"] > 0
+
+
+def test_faces_that_the_generator_learnt_from_are_counted(
+    report: dict[str, Any], sample_build: Path, tmp_path: Path
+) -> None:
+    """A checkpoint has eaten the faces drawn before its number of pictures, those of the runs before it (−1) too."""
+    assert report["data"]["eaten"] is None
+    shards = open_shards(sample_build, resolution=64, split="training")
+    photos = sorted({str(face.row["photo_id"]) for face in shards})
+    run = tmp_path / "00007-tiny-64"
+    (run / "exports").mkdir(parents=True)
+    says = {**SAYS, "run": run.name, "index_sha256": "aa", "pictures": "500"}
+    model = write_generator(run / "exports/g.onnx", says=says)
+    firsts = [-1, 0, 499, *([500] * (len(photos) - 3))]
+    pq.write_table(
+        pa.table({"photo_id": photos, "owner_nsid": ["o"] * len(photos), "first_picture": firsts}), run / FACES_FILE
+    )
+    (run / "lineage.json").write_text('{"index_sha256": "aa"}')
+    assert photos_eaten(model) == set(photos[:3])
+    every = {**FEW, "count": 10_000, "training": 0}
+    found = evaluate(model, sample_build, Settings(**every)).to_dict()["data"]
+    assert found["eaten"] == sum(str(face.row["photo_id"]) in photos[:3] for face in shards) > 0
+    (run / "lineage.json").write_text('{"index_sha256": "bb"}')
+    assert photos_eaten(model) is None, "the folder of another run of the same name"
 
 
 def test_threads_change_no_figure_and_other_features_only_theirs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -91,7 +92,9 @@ def train(request: Request, report: Report = lambda _: None) -> Result | None:
     shards = request.shards or (Path(run.read_json("run.json", "shards", "starts")["shards"]) if run else None)
     if shards is None:
         raise UsageError("No shards were given", expected="`fdf train SHARDS`: the folder of a build")
-    with place(request.device) as where:
+    with place(request.device) as where, contextlib.ExitStack() as held:
+        if run and where.first:
+            held.enter_context(run.locked())
         _divides(recipe, where)
         arch = request.arch or architecture(recipe.model.size, recipe.model.resolution)
         workers = request.workers
@@ -114,7 +117,9 @@ def train(request: Request, report: Report = lambda _: None) -> Result | None:
         if before.checkpoint:
             trainer.begin_with(before.checkpoint)
         if where.first:
-            run = _prepare(run, request.runs, shards, faces, trainer, (changes, found), before)
+            resumed, run = run, _prepare(run, request.runs, shards, faces, trainer, (changes, found), before)
+            if resumed is None:
+                held.enter_context(run.locked())
         return _Loop(trainer, faces, run if where.first else None, seconds, report).go(workers, shards)
 
 

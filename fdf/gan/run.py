@@ -18,6 +18,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from filelock import FileLock, Timeout
+
 from fdf.errors import DataError, MachineError, ModelError, UsageError
 from fdf.store.files import atomic_file, disk_errors, make_folder, remove_leftovers, write_bytes
 
@@ -62,6 +64,26 @@ class Run:
                 f"{path} is no run", expected="a folder that `fdf train` wrote, such as runs/00001-tiny-64"
             )
         return cls(path)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """One training at a time in one run; the lock goes with the process, however it ends.
+
+        Raises:
+            MachineError: another process trains it, or the folder can't be written.
+        """
+        lock = FileLock(self.path / ".lock")
+        try:
+            with disk_errors(self.path):
+                lock.acquire(timeout=0)
+        except Timeout as error:
+            raise MachineError(
+                f"{self.path} is being trained by another process", action="Wait for it or stop it, then resume"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     @property
     def recipe(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -199,14 +200,32 @@ def test_an_unreadable_picture_says_why_and_leaves_nothing(finds: Fixed, tmp_pat
     assert not (tmp_path / "b.jpg").exists()
 
 
-def test_an_interrupted_folder_can_be_gone_on_with(finds: Fixed, picture: Path, tmp_path: Path) -> None:
-    def stop(_: Any) -> Any:
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("many", [True, False])
+def test_an_interrupted_run_keeps_what_is_finished_and_nothing_half(
+    finds: Fixed, picture: Path, tmp_path: Path, how: signal.Signals, many: bool
+) -> None:
+    before = signal.getsignal(how)
+    (picture.parent / "b.png").write_bytes(picture.read_bytes())
+    find, seen = finds.find, [] if many else [0]
+
+    def stop(pixels: Any) -> Any:
+        if seen:
+            os.kill(os.getpid(), how)
+        seen.append(1)
+        return find(pixels)
 
     finds.find = stop  # type: ignore[method-assign]
-    result = run(picture.parent, "-o", tmp_path / "out")
+    out = tmp_path / ("out" if many else "out.png")
+    result = run(picture.parent if many else picture, "-o", out)
     assert result.exit_code == 130
-    assert "interrupted: finished files are kept" in result.stderr
+    left = sorted(path.name for path in out.rglob("*.png")) if many else []
+    assert left == (["a.png"] if many else [])
+    assert "finished files are kept; run the same" in result.stderr if many else "nothing is written" in result.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".") and path.suffix != ".jsonl"]
+    assert signal.getsignal(how) is before
+    finds.find = find  # type: ignore[method-assign]
+    assert run(picture.parent if many else picture, "-o", out).exit_code == 0, "it can be gone on with"
 
 
 def test_films_are_handed_on(monkeypatch: pytest.MonkeyPatch, finds: Fixed, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,6 +93,16 @@ def test_a_run_explains_itself(unbroken: Path) -> None:
     assert "r1" not in lines[1], "the penalty comes every eighth step"
     assert lines[0]["gamma"] < 2
     assert lines[-1]["gamma"] == pytest.approx(0.2)
+
+
+def test_one_training_at_a_time_in_a_run(shards: Path, unbroken: Path, tmp_path: Path) -> None:
+    run = tmp_path / unbroken.name
+    shutil.copytree(unbroken, run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with Run(run).locked(), pytest.raises(MachineError, match=r"is being trained by another process.*then resume"):
+        go(shards, tmp_path, short(pictures=64), resume=run)
+    assert {path: path.read_bytes() for path in before} == before
+    assert go(shards, tmp_path, resume=run).finished, "the lock goes with its holder"
 
 
 def test_resumed_equals_unbroken(shards: Path, unbroken: Path, tmp_path: Path) -> None:

@@ -136,7 +136,12 @@ class Method(Protocol):
         """Its name on the command line."""
 
     def replace(self, picture: Pixels, jobs: Sequence[Job]) -> list[Replacement]:
-        """One replacement a job, in order. The picture is the original and must not be changed."""
+        """One replacement a job, in order.
+
+        Args:
+            picture: the original, but for faces that another method has hidden before; it must not be changed.
+            jobs: all faces that are still to be hidden.
+        """
         ...
 
 

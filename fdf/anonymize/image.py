@@ -184,11 +184,17 @@ class Anonymizer:
         asked = self.method.name
         done: dict[int, tuple[Pixels, Outcome]] = {}
         reasons: dict[int, str] = {}
+        shown = picture
         for method in (self.method, self.fallback, Solid()):
             left = [index for index in range(len(jobs)) if index not in done]
             if not left:
                 break
-            results = _run(method, picture, [jobs[index] for index in left])
+            if done:  # what comes later sees nothing of the faces that are hidden, nor leaves any of it in its windows
+                shown = np.array(picture)
+                for index in sorted(done, key=lambda k: jobs[k].face.size):
+                    job = jobs[index]
+                    np.copyto(shown[job.region.slices], done[index][0], where=job.region.alpha[..., None] > 0)
+            results = _run(method, shown, [jobs[index] for index in left])
             for index, result in zip(left, results, strict=True):
                 if result.pixels is not None:
                     done[index] = result.pixels, Outcome(method.name, asked, reasons.get(index, ""))

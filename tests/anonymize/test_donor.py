@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import fdf.cli.commands  # noqa: F401 - it fills the command
 from fdf.anonymize import donor
-from fdf.anonymize.base import Face, Job, Method, RegionName
+from fdf.anonymize.base import Face, Job, Method, RegionName, Replacement
 from fdf.anonymize.detection import FaceFinder
 from fdf.anonymize.dissimilarity import Judge
 from fdf.anonymize.donor import Donor
@@ -69,6 +69,37 @@ def unseen(picture: Pixels, jobs: list[Job], *meshes: Floats) -> Any:
 
 def only(method: Donor, picture: Pixels, *faces: Face) -> Any:
     return method.replace(picture, jobs_of(picture, *faces))[0]
+
+
+class Others:
+    """A method that does every face but the first, in one colour."""
+
+    name = "others"
+
+    def replace(self, picture: Any, jobs: list[Job]) -> list[Replacement]:  # noqa: ARG002
+        done = [Replacement(np.full((*job.region.alpha.shape, 3), (0, 200, 0), np.uint8)) for job in jobs[1:]]
+        return [Replacement(None, "the first"), *done]
+
+
+@pytest.mark.parametrize("kind", ["face", "head"])
+def test_as_a_fallback_it_shows_nothing_of_faces_that_others_have_hidden(folder: Path, kind: RegionName) -> None:
+    mesh = placed(*AT)
+    near = face(mesh[:, 0].max() - 5, 70, mesh[:, 0].max() + 60, 150)
+    tool = Anonymizer(Others(), fallback=made(folder, mesh), region=kind, salt="s")
+    picture = skin(mesh)
+    _, other = tool.jobs(picture, [on(mesh), near])
+    bare = np.zeros(picture.shape[:2], np.bool_)
+    bare[other.region.slices] = other.region.alpha >= 1
+    bare[:, : int(mesh[:, 0].max()) + 2] = False  # the mesh itself shows light of the first face
+    picture[bare] = (0, 0, 255)
+    result = tool.render(picture, [on(mesh), near])
+    assert [outcome.method for outcome in result.outcomes] == ["donor", "others"]
+    window = tool.jobs(picture, [on(mesh)])[0].region
+    shared = np.zeros_like(bare)
+    shared[window.slices] = window.alpha >= 1
+    assert (shared & bare).sum() > 50, "the two regions overlap"
+    blue = (result.picture[..., 2].astype(int) - result.picture[..., 1] > 60) & bare
+    assert not blue.any()
 
 
 def test_it_fulfils_the_protocol(folder: Path) -> None:

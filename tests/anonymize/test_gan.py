@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import fdf.anonymize.detection
 import fdf.anonymize.gan
 import fdf.cli.commands
-from fdf.anonymize.base import Face, Job, Method, RegionName
+from fdf.anonymize.base import Face, Job, Method, RegionName, Replacement
 from fdf.anonymize.detection import FaceFinder
 from fdf.anonymize.gan import DEFAULT_MODEL, Gan, square_of
 from fdf.anonymize.guard import make_guard
@@ -156,6 +156,34 @@ def nothing_is_left(method: Gan, picture: np.ndarray, faces: list[Face], kind: R
 def test_nothing_of_a_face_is_left(gan: Gan, seed: int, kind: RegionName, boxes: list[tuple[float, ...]]) -> None:
     faces = [with_points(x, y, x + w, y + h) for x, y, w, h in boxes]
     nothing_is_left(gan, noise(320, 360, seed), faces, kind, seed)
+
+
+class Flat:
+    """A method that does the first face alone, in one colour."""
+
+    name = "flat"
+
+    def replace(self, picture: Any, jobs: list[Job]) -> list[Replacement]:  # noqa: ARG002
+        first = np.full((*jobs[0].region.alpha.shape, 3), (200, 30, 90), np.uint8)
+        return [Replacement(first), *[Replacement(None, "not the first")] * (len(jobs) - 1)]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 2), st.sampled_from(["face", "head"]), st.floats(-60, 60), st.floats(-60, 60))
+def test_as_a_fallback_it_sees_nothing_of_faces_that_others_have_hidden(
+    gan: Gan, seed: int, kind: RegionName, across: float, down: float
+) -> None:
+    tool = Anonymizer(Flat(), fallback=gan, region=kind, salt="s")
+    faces = [with_points(120, 110, 180, 180), with_points(160 + across, 150 + down, 230 + across, 240 + down)]
+    picture = noise(320, 360, seed)
+    other, touched = picture.copy(), tool.touched(picture, faces)
+    other[touched] = noise(320, 360, seed + 1)[touched]
+    one, two = tool.render(picture, faces), tool.render(other, faces)
+    assert [outcome.method for outcome in one.outcomes] == ["flat", "gan"]
+    cores = np.zeros(touched.shape, np.bool_)
+    for job in tool.jobs(picture, faces):
+        cores[job.region.slices] |= job.region.alpha >= 1
+    assert np.array_equal(one.picture[cores], two.picture[cores])
 
 
 @pytest.mark.parametrize("kind", ["face", "head"])

@@ -129,6 +129,31 @@ def test_every_face_is_given_each_time_and_what_a_method_can_not_do_stays_so() -
     assert {len(seeds) for seeds in method.seeds} == {2}
 
 
+def test_no_window_shows_what_was_rejected_for_a_neighbour() -> None:
+    """Where regions overlap, the larger one's window holds the smaller one's face: it must be the one that passed."""
+
+    class Joint(Draws):
+        def replace(self, picture: Any, jobs: Any) -> list[Replacement]:
+            canvas = np.array(picture)
+            for job in sorted(jobs, key=lambda one: -one.face.size):
+                canvas[job.region.slices][job.region.alpha > 0] = self.colours[job.seed % len(self.colours)]
+            return [Replacement(np.array(canvas[job.region.slices])) for job in jobs]
+
+    picture = people(ADA, BEN)
+    large, small = face(20, 10, 90, 80), face(92, 25, 118, 55)
+    for salt in range(40):
+        method = Joint([BEN, CARL, DORA])
+        tool = Anonymizer(Dissimilar(method, [Judge(Colours(), 0.3)], 9), salt=str(salt))
+        result = tool.render(picture, [large, small])
+        if [row["tries"] for row in tool.drain()] == [1, 2]:
+            break
+    else:
+        pytest.fail("no salt draws the smaller one twice")
+    job = tool.jobs(picture, [small])[0]
+    core = result.picture[job.region.slices][job.region.alpha >= 1]
+    assert len(np.unique(core, axis=0)) == 1, "of one colour: no strip of the one that was rejected"
+
+
 def test_a_policy_puts_judges_before_methods_that_draw(tmp_path: Path) -> None:
     gallery(tmp_path, allowed__ada=[ADA], protected__ben=[BEN])
     rules = '[dissimilarity]\nprotect = "protected"\ntries = 40\n[[dissimilarity.judges]]\nthreshold = 0.3\n' + ALLOWED

@@ -196,6 +196,19 @@ def film(width: int = 640, height: int = 360, *, shots: str = "abcd") -> Clip:
     return clip
 
 
+def brief(height: float, width: int = 1280, *, seen: Sequence[int] = (9, 22, 23, 33, 34, 35)) -> Clip:
+    """A face that is there in some frames only, on a ground as bright as itself: between two looks nothing else changes."""
+    picture, alpha, _ = _sprite(1)
+    grey = (picture @ np.array([0.299, 0.587, 0.114]))[alpha > 0.5].mean()
+    clip = Clip()
+    for t in range(44):
+        stage = _Stage(np.full((width * 9 // 16, width, 3), round(grey), dtype=np.uint8))
+        if t in seen:
+            stage.head(1, 0.4 * width, 0.2 * width, height)
+        stage.finish(clip)
+    return clip
+
+
 class Black:
     """A method that covers in black: what is covered can be read off the pixels."""
 

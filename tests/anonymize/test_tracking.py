@@ -221,10 +221,15 @@ def test_an_entering_face_is_found_in_its_first_frame() -> None:
         assert {first - 1, first} <= set(asked)
 
 
-def test_what_shows_up_between_two_looks_is_looked_at() -> None:
+STIRRED = PLAIN.copy()
+STIRRED[20:40, 60:80] = 200
+SAME_MEAN = PLAIN.copy()
+SAME_MEAN[30:34, 60:64] = 90 + 30 * (-1) ** np.arange(4)
+
+
+@pytest.mark.parametrize("stirred", [STIRRED, SAME_MEAN], ids=["brighter", "as bright as what it hides"])
+def test_what_shows_up_between_two_looks_is_looked_at(stirred: np.ndarray) -> None:
     thumbs = [PLAIN] * 21
-    stirred = PLAIN.copy()
-    stirred[20:40, 60:80] = 200
     thumbs[6] = stirred
     truth: list[list[Face]] = [[] for _ in range(21)]
     truth[6] = [face(500, 240)]

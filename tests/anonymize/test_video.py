@@ -106,6 +106,17 @@ def test_no_face_is_exposed_in_any_frame(film: clips.Clip, tmp_path: Path, every
     assert np.mean([(p.max(axis=2) < 16).mean() for p in pictures]) < 0.25
 
 
+@pytest.mark.parametrize("height", [36, 64])
+def test_a_face_of_one_to_three_frames_is_covered(tmp_path: Path, height: int) -> None:
+    clip = clips.brief(height)
+    assert clip.face_frames == 6
+    clips.write(clip.pictures, tmp_path / "in.mp4")
+    anonymizer = Anonymizer(clips.Black(), finder=FilmFinder())
+    result = anonymize_video(tmp_path / "in.mp4", tmp_path / "out.mp4", anonymizer)
+    assert clips.exposed(clip, clips.read(tmp_path / "out.mp4")[0], (0, 0, 0)) == []
+    assert result.looked < result.frames, "it was adaptive"
+
+
 def test_the_measure_sees_what_is_bare(film: clips.Clip) -> None:
     assert len(clips.exposed(film, film.pictures, (0, 0, 0))) == film.face_frames
 

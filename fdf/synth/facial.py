@@ -8,7 +8,7 @@ from fdf.synth.geometry import Floats, smoothstep, unit
 from fdf.synth.grow import scatter
 from fdf.synth.hair import Hairs, pixel
 from fdf.synth.head import Surface
-from fdf.synth.identity import Identity
+from fdf.synth.identity import BEARD_GREYS, BROW_GREYS, Identity
 from fdf.synth.skin import Skin, brow_mask
 
 
@@ -33,7 +33,7 @@ def brow_hair(
     length = rng.uniform(0.035, 0.065, (n, 1, 1))
     paths = roots.points[:, None] + t * length * direction[:, None] - 0.012 * t**2 * roots.normals[:, None]
     width = max(0.0022, 0.16 * pixel(face_pixels))
-    hair = np.minimum(person.hair_rgb * 0.75, 0.14) * np.exp(rng.normal(0, 0.15, (n, 1)))
+    hair = np.minimum(0.75 * hair_color(person, BROW_GREYS, n, rng), 0.14) * np.exp(rng.normal(0, 0.15, (n, 1)))
     colors = roots.under + (0.5 + 0.4 * roots.mask)[:, None] * (hair - roots.under)
     radius = width * np.array([[1, 1, 0.8, 0.4]]) * np.ones((n, 1))
     return Hairs(paths, radius, np.repeat(colors[:, None], 2, axis=1))
@@ -62,8 +62,15 @@ def beard_hair(
     lengths = lengths * (0.35 + 0.65 * thick)
     paths = roots.points[:, None] + lengths[:, None, None] * (t * direction[:, None] + t**2 * np.array([0, -0.35, 0]))
     width = max(0.002, 0.14 * pixel(face_pixels)) if person.beard == "stubble" else max(0.004, 0.3 * pixel(face_pixels))
-    hair = (np.minimum(person.hair_rgb, 0.3) * 0.85 + 0.004) * np.exp(rng.normal(0, 0.15, (n, 1)))
+    hair = (np.minimum(hair_color(person, BEARD_GREYS, n, rng), 0.3) * 0.85 + 0.004) * np.exp(
+        rng.normal(0, 0.15, (n, 1))
+    )
     cover = (0.25 + (0.2 if person.beard == "stubble" else 0.7) * thick)[:, None]
     colors = roots.under + cover * (hair - roots.under)
     radius = width * np.linspace(1, 0.5, 4)[None] * (0.5 + 0.5 * thick)[:, None]
     return Hairs(paths, radius, np.repeat(colors[:, None], 2, axis=1))
+
+
+def hair_color(person: Identity, follows: float, n: int, rng: np.random.Generator) -> Floats:
+    """Colours (n, 3) of single hairs: each has its pigment or none."""
+    return person.hair_mixed(rng.random(n) < follows * person.greyed)

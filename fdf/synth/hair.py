@@ -124,12 +124,14 @@ def _cap(
 def _tints(roots: Roots, person: Identity, spread: float, rng: np.random.Generator) -> Floats:
     """Colour (n, 3) of each hair: neighbours are alike; at the hairline hairs are thin and skin shines through."""
     n = len(roots.points)
-    colors = np.array(person.hair_rgb) * np.ones((n, 3))
     tone = 0.22 * lattice_noise(roots.rest, 0.35, person.stream("hair tone"))
-    if person.age > 40 and person.hair_color not in ("white", "grey"):
-        temples = 0.35 + 0.65 * smoothstep(0.35, 0.65, np.abs(roots.rest[:, 0]))
-        grey = np.clip((person.age - 40) / 40, 0, 1) * temples * rng.uniform(0.0, 0.6, n)
-        colors += (0.75 * grey)[:, None] * (np.array([0.2, 0.198, 0.19]) - colors)
+    temples = 0.35 + 0.65 * smoothstep(0.35, 0.65, np.abs(roots.rest[:, 0]))
+    if person.greyed:
+        patches = 0.12 * lattice_noise(roots.rest, 0.5, person.stream("grey hair")) + 0.15 * (temples - 0.6)
+        white = np.clip(person.greyed + patches * (1 - person.greyed), 0, 1)
+    else:
+        white = 0.35 * np.clip((person.age - 40) / 40, 0, 1) * temples * rng.uniform(0.0, 0.6, n)
+    colors = person.hair_mixed(white)
     colors *= np.exp(tone + rng.normal(0, spread, n))[:, None]
     edge = (0.6 * smoothstep(0.75, 0.2, roots.mask))[:, None]
     return np.asarray(colors + edge * (0.6 * roots.under - colors) * (colors < roots.under))
@@ -142,7 +144,8 @@ def _locks(paths: Floats, roots: Roots, person: Identity, face_pixels: float, rn
     taper = np.interp(np.linspace(0, 1, k), [0, 0.15, 0.7, 1], [0.55, 1, 0.85, 0.2])
     thin = smoothstep(0.05, 0.6, roots.mask) * 0.6 + 0.4
     radius = width * taper[None] * (rng.uniform(0.7, 1.2, n) * thin)[:, None]
-    streaks = np.exp(rng.normal(0, 0.16, (n, _STREAKS, 1)))
+    pepper = 0.16 + 0.8 * person.greyed * (1 - person.greyed)
+    streaks = np.minimum(np.exp(rng.normal(0, pepper, (n, _STREAKS, 1))), 2)
     return Hairs(paths, radius, _tints(roots, person, 0.07, rng)[:, None] * streaks, facing=0.25, follow=False)
 
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from fdf.synth.geometry import Floats, stream
 from fdf.synth.head import load_head
@@ -49,8 +50,13 @@ IRIS: Final[Mapping[str, tuple[float, float, float]]] = {
 HAIR: Final[Mapping[str, tuple[float, float, float]]] = {
     "black": (0.012, 0.010, 0.009), "dark brown": (0.035, 0.020, 0.012), "brown": (0.085, 0.045, 0.024),
     "auburn": (0.14, 0.050, 0.022), "red": (0.26, 0.09, 0.03), "dark blond": (0.22, 0.14, 0.07),
-    "blond": (0.42, 0.30, 0.16), "grey": (0.19, 0.187, 0.182), "white": (0.46, 0.455, 0.44),
+    "blond": (0.42, 0.30, 0.16),
 }  # fmt: skip
+GREYED: Final[Mapping[str, tuple[float, float]]] = {"grey": (0.25, 0.65), "white": (0.75, 0.98)}
+"""Names of hair in which that share of hairs has no pigment left."""
+BROW_GREYS, BEARD_GREYS = 0.4, 0.85
+"""How much of the greying of the head brows and beards have: brows are the last to grey."""
+_WHITE: Final = np.array([0.46, 0.455, 0.44])
 MALE_STYLES: Final = {
     "bald": 0.07, "balding": 0.08, "buzz": 0.15, "crop": 0.17, "side": 0.2, "back": 0.12, "medium": 0.08,
     "afro": 0.04, "curls": 0.07, "long": 0.02,
@@ -83,6 +89,8 @@ class Identity:
         age: years.
         monk: skin tone, 1 (lightest) to 10 (darkest) on the Monk scale, in between too.
         shape: weights of morph targets.
+        hair_young: (3,) linear colour of the hairs that still have pigment.
+        greyed: 0–1, share of the hairs of the head that have none.
         curl: 0 straight to 1 tightly curled.
         hairline: how far the hairline recedes (positive) or comes down, decimetres.
         traits: in the order of `TRAITS`, each even in −1.7 to 1.7.
@@ -96,7 +104,8 @@ class Identity:
     shape: Mapping[str, float]
     hair_style: str
     hair_color: str
-    hair_rgb: Floats
+    hair_young: Floats
+    greyed: float
     curl: float
     hairline: float
     beard: str
@@ -113,6 +122,16 @@ class Identity:
     def key(self) -> str:
         """Name of the person in the truth."""
         return f"s{self.seed}-p{self.number:06d}"
+
+    @property
+    def hair_rgb(self) -> Floats:
+        """Mean linear colour (3,) of the hair of the head."""
+        return self.hair_mixed(self.greyed)
+
+    def hair_mixed(self, white: npt.ArrayLike) -> Floats:
+        """Linear colour (…, 3) of hair of which a share (…) has no pigment left."""
+        share = np.asarray(white, dtype=np.float64)[..., None]
+        return np.asarray(self.hair_young + share * (_WHITE - self.hair_young))
 
     def trait(self, name: str) -> float:
         """One of `TRAITS`: mean 0, standard deviation about 1."""
@@ -142,7 +161,7 @@ def make_identity(seed: int, number: int, config: PeopleConfig) -> Identity:
         config.shape_spread, dict(zip(_FACTORS, factors, strict=True)), rng
     )
     style, curl = _hair_style(feminine, age, monk, mix, rng)
-    color = _hair_color(feminine, age, monk, mix, rng)
+    color, young = _hair_color(feminine, age, monk, mix, rng)
     light_eyes = monk < 4.5 and mix[2] > 0.45
     iris = str(
         rng.choice(list(IRIS), p=[0.12, 0.25, 0.15, 0.12, 0.24, 0.12] if light_eyes else [0.5, 0.42, 0.08, 0, 0, 0])
@@ -158,7 +177,8 @@ def make_identity(seed: int, number: int, config: PeopleConfig) -> Identity:
         shape=shape,
         hair_style=style,
         hair_color=color,
-        hair_rgb=np.array(HAIR[color]) * rng.uniform(0.75, 1.3) * (1 + rng.normal(0, 0.05, 3)),
+        hair_young=np.array(HAIR[young]) * rng.uniform(0.75, 1.3) * (1 + rng.normal(0, 0.05, 3)),
+        greyed=float(rng.uniform(*GREYED[color])) if color in GREYED else 0.0,
         curl=curl,
         hairline=_hairline(feminine, age, rng),
         beard=str(rng.choice(list(beards), p=list(beards.values()))) if may_beard else "none",
@@ -288,14 +308,17 @@ def _hair_style(feminine: float, age: float, monk: float, mix: Floats, rng: np.r
     return style, float({"afro": max(curl, 0.7), "curls": max(curl, 0.5), "waves": max(curl, 0.3)}.get(style, curl))
 
 
-def _hair_color(feminine: float, age: float, monk: float, mix: Floats, rng: np.random.Generator) -> str:
+def _hair_color(feminine: float, age: float, monk: float, mix: Floats, rng: np.random.Generator) -> tuple[str, str]:
+    """Its name, and that of the colour that it has or had before it greyed."""
+    if monk > 5 or mix[2] < 0.45:
+        young = str(rng.choice(["black", "dark brown", "brown"], p=[0.66, 0.28, 0.06]))
+    else:
+        names = ["black", "dark brown", "brown", "auburn", "red", "dark blond", "blond"]
+        young = str(rng.choice(names, p=[0.1, 0.24, 0.25, 0.09, 0.06, 0.14, 0.12]))
     greying = float(np.clip((age - 40) / 40, 0, 0.9)) * (1 - 0.45 * feminine)  # many women dye it
     if rng.random() < greying:
-        return "white" if rng.random() < np.clip((age - 60) / 40, 0, 0.6) else "grey"
-    if monk > 5 or mix[2] < 0.45:
-        return str(rng.choice(["black", "dark brown", "brown"], p=[0.66, 0.28, 0.06]))
-    names = ["black", "dark brown", "brown", "auburn", "red", "dark blond", "blond"]
-    return str(rng.choice(names, p=[0.1, 0.24, 0.25, 0.09, 0.06, 0.14, 0.12]))
+        return "white" if rng.random() < np.clip((age - 60) / 40, 0, 0.6) else "grey", young
+    return young, young
 
 
 def _hairline(feminine: float, age: float, rng: np.random.Generator) -> float:

@@ -144,7 +144,7 @@ def encode(pixels: npt.NDArray[np.uint8], quality: int) -> bytes:
 
 def _samples(size: int) -> int:
     """Paths a pixel: small pictures need more of them to look alike, and can afford them."""
-    return int(np.clip(round(20 * (128 / size) ** 0.6), 8, 28))
+    return int(np.clip(round(32 * (128 / size) ** 0.6), 12, 45))
 
 
 def _compose(plan: Plan, recipe: SynthRecipe, rng: np.random.Generator) -> tuple[Lens, float, list[_Spot]]:

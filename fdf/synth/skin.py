@@ -14,7 +14,7 @@ import numpy as np
 from fdf.synth.complexion import folded, lumps, shade
 from fdf.synth.geometry import Floats, bump, linear, smoothstep
 from fdf.synth.head import Surface, load_head
-from fdf.synth.identity import Brows, Identity
+from fdf.synth.identity import BEARD_GREYS, BROW_GREYS, Brows, Identity
 
 _TONES: Final = np.array(
     [
@@ -191,15 +191,16 @@ def _painted_hair(
 ) -> Floats:
     """Roots of brows, hair and beard as colour under the strands."""
     hair = person.hair_rgb
+    brows = person.hair_mixed(BROW_GREYS * person.greyed)
     brow = brow_mask(surface.rest, person.brows) * np.clip(0.8 + 0.2 * surface.grain(rng, 1), 0, 1)
-    dark = hair * (0.7 if hair.mean() < 0.25 else 0.45)
+    dark = brows * (0.7 if brows.mean() < 0.25 else 0.45)
     colors = colors + (0.5 * person.brows.density * brow)[:, None] * (dark - colors)
     cover = {"bald": 0.1, "buzz": 0.72, "balding": 0.62}.get(person.hair_style, 0.95)
     colors = colors + (cover * scalp)[:, None] * (hair * (0.7 if hair.mean() > 0.1 else 0.9) - colors)
     if person.beard == "none":
         shade, strength = np.array([0.03, 0.03, 0.035]), 0.11 * max(0.0, 1 - 3 * person.feminine)
     else:
-        shade = np.minimum(hair, 0.14) * 0.8 + 0.01
+        shade = np.minimum(person.hair_mixed(BEARD_GREYS * person.greyed), 0.14) * 0.8 + 0.01
         strength = {"stubble": 0.3, "short": 0.6, "full": 0.75}.get(person.beard, 0.7)
     weight = np.clip(beard * strength * rng.uniform(0.75, 1.15, len(beard)), 0, 0.95)
     return np.asarray(colors + weight[:, None] * (shade - colors))

@@ -369,7 +369,7 @@ def test_a_deleted_output_is_made_again(small_recipe, tmp_path: Path) -> None:
 def test_leftovers_of_a_killed_run_are_removed(small_recipe, tmp_path: Path) -> None:
     recipe, out = load_recipe(small_recipe()), tmp_path / "out"
     build(recipe, out, workers=1, selection=Selection.of(last="metadata"))
-    leftover = out / f"metadata/part-00000.parquet{TEMPORARY}0000"
+    leftover = out / f"metadata/part-00000.parquet{TEMPORARY}00000000"
     leftover.write_bytes(b"half")
     assert "left over" in validate(Layout(out)).problems[0].what
     build(recipe, out, workers=1, selection=Selection.of(last="metadata"))

@@ -143,7 +143,7 @@ def test_a_run_that_was_cut_short_ends_with_the_same_files(corpus, tmp_path):
     shutil.copytree(out, cut)
     for name in ("receipt.json", "truth.parquet", "metadata.tsv.bz2"):
         (cut / name).unlink()
-    next((cut / "mirror").rglob("*.jpg")).with_suffix(".jpg.part-dead").write_bytes(b"half")
+    next((cut / "mirror").rglob("*.jpg")).with_suffix(".jpg.part-deadbeef").write_bytes(b"half")
     again = source.synthesize(request, cut, workers=2)
     assert again.made == request.people
     assert contents(cut) == contents(out)

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fdf.synth import hair, hands
+from fdf.synth.facial import hair_color
 from fdf.synth.geometry import stream
 from fdf.synth.grow import crosses_face
-from fdf.synth.identity import FEMALE_STYLES, MALE_STYLES, make_identity
+from fdf.synth.identity import BEARD_GREYS, BROW_GREYS, FEMALE_STYLES, GREYED, MALE_STYLES, make_identity
 from fdf.synth.locks import bands, mass_normal
 from fdf.synth.person import Placement, pose_person
 from fdf.synth.recipe import PeopleConfig, SynthRecipe
@@ -39,6 +40,23 @@ def test_the_mass_of_hair_looks_up_on_the_crown_and_sideways_below():
 def test_hair_hangs_before_no_face():
     hanging = np.array([[[0.2, 8.0, 1.3], [0.2, 7.2, 1.5]], [[0.9, 8.0, 0.2], [1.0, 6.5, 0.2]]])
     assert crosses_face(hanging, "long").tolist() == [True, False]
+
+
+def test_hair_greys_hair_by_hair_and_brows_last():
+    old = [make_identity(6, number, PeopleConfig(age_years=(70, 85))) for number in range(60)]
+    assert {"grey", "white"} <= {person.hair_color for person in old}
+    for person in old:
+        assert (person.greyed > 0) == (person.hair_color in GREYED)
+        if person.hair_color in GREYED:
+            low, high = GREYED[person.hair_color]
+            assert low <= person.greyed <= high
+        assert person.hair_mixed(0.0) == pytest.approx(person.hair_young)
+        assert (np.diff(person.hair_mixed([0, person.greyed, 1]).mean(axis=1)) >= 0).all()
+    grey = next(person for person in old if person.greyed > 0.5 and person.hair_young.mean() < 0.05)
+    rows = np.stack([hair_color(grey, follows, 4000, stream(1, "test")) for follows in (BROW_GREYS, BEARD_GREYS)])
+    white = (rows.mean(axis=-1) > 0.3).mean(axis=1)
+    assert len(np.unique(rows.reshape(-1, 3), axis=0)) == 2, "a hair has its pigment or none"
+    assert white == pytest.approx(grey.greyed * np.array([BROW_GREYS, BEARD_GREYS]), abs=0.03)
 
 
 @pytest.mark.parametrize("thumb", [-1, 1])

@@ -153,10 +153,12 @@ class Run:
             sink.sound(self._tail)
 
     def audited(self) -> list[dict[str, Any]]:
-        """Rows of the audit log: one for each change of a track, and one for each face that was drawn."""
-        drain = getattr(self._order.anonymizer, "drain", list)
+        """Rows of the audit log: one for each change of a track, and one for each person who was drawn."""
         rows = self._jury.rows if self._jury is not None else []
-        return [*rows, *({**row, "input": self._order.name} for row in drain())]
+        drawn: list[dict[str, Any]] = getattr(self._order.anonymizer, "drain", list)()
+        # What methods get for a track is the number of a person: no rule of a policy can name it.
+        named = ({("drawn_as" if key == "track" else key): value for key, value in row.items()} for row in drawn)
+        return [*rows, *({**row, "input": self._order.name} for row in named)]
 
     def told(self, source: Source, sink: Sink) -> VideoResult:
         """The result, once everything is written."""

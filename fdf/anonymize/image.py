@@ -53,7 +53,7 @@ class Anonymizer:
         guard: the same for methods that draw faces, without a policy; a policy brings its own.
 
     Raises:
-        UsageError: an unknown method or region, or a strength out of range.
+        UsageError: an unknown method or region, a strength out of range, or an empty salt.
     """
 
     def __init__(
@@ -68,6 +68,12 @@ class Anonymizer:
         policy: Policy | None = None,
         guard: Guard | None = None,
     ) -> None:
+        if salt is not None and not salt.strip():
+            raise UsageError(
+                "The salt is empty",
+                expected="a text that nobody guesses, or none",
+                action="Leave it out for a random one",
+            )
         if region not in REGIONS:
             raise UsageError("There is no such region", expected=f"one of {', '.join(REGIONS)}", got=repr(region))
         self.method = make_method(method, strength) if isinstance(method, str) else method

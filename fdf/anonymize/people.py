@@ -2,32 +2,50 @@
 
 Without an embedder every track is a person of its own. With one, a track whose face lies near one seen before gets that
 one's number again: after a cut, after a walk out of the picture, in the next film of the project if the same `People` is
-used. Numbers mean nothing outside it: the salt of the `Anonymizer` makes a face of them, so what one project calls person 3
-can't be found again in another. Embeddings are held in memory only, never written.
+used. The salt of the `Anonymizer` makes a face of a number. Embeddings are held in memory only, never written.
+
+So two people of one salt must not have one number. `begin` makes numbers of the film and of the track that a person was first
+seen in, whoever was seen before: they differ between films that never met, in one run or in several, and come again with the
+film. It is the whole file's SHA-256: names are given twice, and recorders fill files of one length that begin alike. Counting
+on from a number of the film would not do: the third new person of a film is another one if the first was known already.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import secrets
 from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from fdf.anonymize.base import Face
-from fdf.vision.base import Detections, Keypoints, Pixels
+from fdf.anonymize.container import is_stream
+from fdf.errors import DataError
+from fdf.store.files import file_sha256
+from fdf.vision.base import Pixels
+
+if TYPE_CHECKING:
+    from fdf.anonymize.image import Finder
 
 Vector = npt.NDArray[np.float32]
 EmbedFace = Callable[[Pixels, Face], Vector | None]
-"""Gives the vector of a face, or None where the face is no good for one."""
+"""Gives the vector of a face, or None where it can't be seen well enough."""
 
 _SAME = 0.5
-"""Euclidean distance of dlib's vectors: its own rule says 0.6; a wrong link would give two people one face."""
+"""Euclidean distance of dlib's vectors: its own rule says 0.6; a wrong link would give two people one face. See
+`thresholds.toml` for how many rendered people are nearer; of 2,884 pairs of real ones none was (docs/policy.md)."""
 _MIN_SIDE = 40.0  # pixels of a face that says who it is
 _MOST = 10_000  # people remembered
+_ROOM = 0.5  # looked at round a box, share of its longer side
+_BITS: Final = 53  # of a number: JSON's are doubles to many who read them
 
 
 class People:
-    """Gives every track the number of a person.
+    """Gives every track the number of a person: 0, 1, 2 …, or the film's own once one has begun.
 
     Args:
         embed: tells faces apart; None for a person a track.
@@ -37,50 +55,111 @@ class People:
     def __init__(self, embed: EmbedFace | None = None, *, same: float = _SAME) -> None:
         self._embed, self._same = embed, same
         self._vectors: list[tuple[int, Vector]] = []
-        self._next = 0
+        self._count = 0
+        self._film: bytes | None = None
 
     @property
     def count(self) -> int:
         """People so far."""
-        return self._next
+        return self._count
+
+    def begin(self, film: str | Path, *how: object) -> None:
+        """A film begins: whoever is new from here on gets a number that nobody of another film has.
+
+        The same film gives the same numbers again. A stream never comes twice; its numbers are drawn by chance.
+
+        Args:
+            film: path, URL or device.
+            how: whatever decides which tracks there are, each with a `repr` that says it: track 3 of another look at the film
+                may be somebody else.
+
+        Raises:
+            DataError: the file can't be read.
+        """
+        try:
+            one = secrets.token_hex(16) if is_stream(film) else file_sha256(Path(film))
+        except OSError as error:
+            raise DataError(f"{film} can't be read", got=error.strerror or str(error)) from error
+        self._film = hashlib.sha256(repr((one, *how)).encode()).digest()
 
     def number(self, face: Face, picture: Callable[[], Pixels], others: Collection[int] = ()) -> int:
         """The person of a new track.
 
         Args:
-            face: found, not interpolated.
-            picture: gives the picture that it was found in.
+            face: as it is covered when it first comes up, with its track.
+            picture: gives the picture in which it is first found, perhaps some frames later.
             others: people who are in the frame already: nobody is there twice.
+
+        Raises:
+            ValueError: a film has begun, and the face has no track.
         """
         vector = None
-        if self._embed is not None and face.landmarks5 is not None and face.size >= _MIN_SIDE:
+        if self._embed is not None and face.size >= _MIN_SIDE:
             vector = self._embed(picture(), face)
         if vector is not None:
             near = [(float(np.linalg.norm(v - vector)), n) for n, v in self._vectors if n not in others]
             if near and min(near)[0] < self._same:
                 return min(near)[1]
-        number = self._next
-        self._next += 1
+        number = self._new(face)
         if vector is not None and len(self._vectors) < _MOST:
             self._vectors.append((number, vector))
         return number
 
+    def _new(self, face: Face) -> int:
+        self._count += 1
+        if self._film is None:
+            return self._count - 1
+        if face.track is None:
+            raise ValueError("People: expected a face with the number of its track, got none.")
+        digest = hashlib.blake2b(f"track {face.track}".encode(), key=self._film, digest_size=8).digest()
+        return int.from_bytes(digest, "big") >> (64 - _BITS)
 
-def dlib_people() -> People:
-    """People told apart by the bundled dlib ResNet."""
-    from fdf.vision.dlib_models import DlibEmbedder
 
-    network = DlibEmbedder()
+def dlib_people(finder: Finder | None = None) -> People:
+    """People told apart by the bundled dlib ResNet, where a face is seen well enough to say.
+
+    Args:
+        finder: looks for a face whose track gives no points; None for a quick `FaceFinder`, made when it is needed.
+    """
+    from fdf.anonymize.recognition import Quality, Recognizer
+
+    recognizer, quality = Recognizer(), Quality(min_size=_MIN_SIDE)
+    found = [finder] if finder is not None else []
 
     def embed(picture: Pixels, face: Face) -> Vector | None:
         if face.landmarks5 is None:
-            return None
-        right, left, nose = face.landmarks5[:3]
-        points = np.zeros((1, 7, 3), dtype=np.float32)
-        points[0, :3, :2] = nose, left, right
-        limit = np.array(picture.shape[1::-1] * 2, dtype=np.float32)
-        box = np.clip(face.box, 0, limit)[None].astype(np.float32)
-        found = Detections(box, np.ones(1, dtype=np.float32), face.landmarks5[None])
-        return np.asarray(network.embed([picture], [found], [Keypoints(points)])[0][0])
+            if not found:
+                found.append(_quick())
+            one = _looked_up(picture, face, found[0])
+            if one is None:
+                return None
+            face = one
+        view = recognizer.views(picture, [face])[0]
+        return None if view is None or quality.complaint(view) else view.vector
 
     return People(embed)
+
+
+def _looked_up(picture: Pixels, face: Face, finder: Finder) -> Face | None:
+    """The one face in a box that a tracker guessed: who walks in is covered before they are found, and wider."""
+    height, width = picture.shape[:2]
+    room = _ROOM * face.size
+    x0, y0 = (max(0, int(v - room)) for v in face.box[:2])
+    x1, y1 = (min(most, int(v + room) + 1) for v, most in zip(face.box[2:], (width, height), strict=True))
+    if x1 <= x0 or y1 <= y0:
+        return None
+    shift = np.array([x0, y0], dtype=np.float32)
+    inside = []
+    for one in finder.find(np.ascontiguousarray(picture[y0:y1, x0:x1])):
+        box = one.box + np.tile(shift, 2)
+        middle = (box[:2] + box[2:]) / 2
+        if (face.box[:2] <= middle).all() and (middle <= face.box[2:]).all():
+            five = None if one.landmarks5 is None else one.landmarks5 + shift
+            inside.append(dataclasses.replace(one, box=box, landmarks5=five))
+    return inside[0] if len(inside) == 1 else None
+
+
+def _quick() -> Finder:
+    from fdf.anonymize.detection import FaceFinder
+
+    return FaceFinder("fast")

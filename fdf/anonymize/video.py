@@ -22,6 +22,7 @@ from typing import IO
 from fdf.anonymize.audit_log import AuditLog
 from fdf.anonymize.base import Face
 from fdf.anonymize.container import Source, is_stream
+from fdf.anonymize.dissimilarity import is_generative
 from fdf.anonymize.film_following import Hides
 from fdf.anonymize.film_options import VideoOptions, VideoResult
 from fdf.anonymize.film_run import Order, Progress, Run
@@ -75,7 +76,8 @@ def anonymize_video(
         target: film to write, which appears when it is whole; or `window:` or `camera:[NAME]`, which show frames as they come.
         anonymizer: finds and hides faces.
         options: how.
-        people: tells tracks apart; share one among the films of a project that are to agree. None: a person a track.
+        people: tells tracks apart; share one among the films of a project that are to agree, and let it `begin` each of them.
+            None: a person a track, whose numbers no other film has.
         progress: called now and then.
         stop: ends a stream or a show when set, as Ctrl-C does.
         audit: gets what the anonymizer's policy decided, before the target gets its name.
@@ -94,7 +96,8 @@ def anonymize_video(
         raise UsageError("A stream never comes twice: no file can know its faces", action="Leave --detections out")
     stop = stop or threading.Event()
     stoppable = live or shown
-    order = Order(str(source), live, anonymizer, options, people or People(), stop, stoppable, progress)
+    people = people or _strangers(source, anonymizer, options)
+    order = Order(str(source), live, anonymizer, options, people, stop, stoppable, progress)
     opened = order.open()
     with contextlib.ExitStack() as stack:
         known = spool = None
@@ -109,6 +112,16 @@ def anonymize_video(
         if options.save_detections is not None:
             _copy(known or spool, options.save_detections)
     return result
+
+
+def _strangers(source: str | Path, anonymizer: Hides, options: VideoOptions) -> People:
+    """A person a track, known in no other film; where nothing is drawn nor saved, nobody asks."""
+    people = People()
+    draws = any(is_generative(getattr(anonymizer, name, None)) for name in ("method", "fallback"))
+    if options.detections is None and (draws or options.save_detections is not None):
+        part = (options.start, options.end) if options.trim else ()
+        people.begin(source, options.every, options.hold, options.look_ahead, options.partial, *part)
+    return people
 
 
 def _through(order: Order, run: Run, opened: Source, target: str | Path, audit: AuditLog | None) -> VideoResult:

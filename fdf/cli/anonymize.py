@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from fdf.cli import anonymize_checks as checks
 from fdf.cli import anonymize_options as an
-from fdf.cli.anonymize_film import Films
+from fdf.cli.anonymize_film import Films, say_forgotten
 from fdf.cli.anonymize_progress import progress
 from fdf.cli.anonymize_report import say_drawn, tell
 from fdf.cli.output import JsonOption, terminated_as_interrupted
@@ -25,10 +26,9 @@ if TYPE_CHECKING:
     from fdf.anonymize.image import Anonymizer, Finder
     from fdf.anonymize.policy import Policy
 
-What = Literal["picture", "film", "many"]
-
 
 def anonymize(
+    context: typer.Context,
     source: an.Source,
     output: an.Output,
     method: an.Method = "solid",
@@ -47,6 +47,7 @@ def anonymize(
     group: an.Groups = None,
     audit_log: an.Log = None,
     salt: an.Salt = None,
+    people: an.People = None,
     quality: an.Quality = 95,
     audio: an.Audio = "keep",
     start: an.Start = 0.0,
@@ -69,28 +70,41 @@ def anonymize(
     from fdf.anonymize.faces_json import read_faces, write_faces
     from fdf.anonymize.files import Settings
 
-    what = _what(source, output, dry=dry_run)
-    _check_saving(save_detections, film=what == "film", overwrite=overwrite)
-    _check_log(audit_log, [Path(source), output, detections, save_detections, policy])
+    what = checks.what_of(source, output, dry=dry_run)
+    checks.check_given(context, what, source)
+    checks.check_salt(salt)
+    checks.check_saving(save_detections, film=what == "film", overwrite=overwrite)
+    checks.check_log(audit_log, [Path(source), output, detections, save_detections, policy])
+    checks.check_people(people, detections, film=what == "film")
+    asked: dict[str, Any] = {
+        "audio": audio,
+        "start": start,
+        "end": end,
+        "trim": trim,
+        "codec": codec,
+        "partial": partial,
+    }
+    asked |= {"every": int(every) if every.isdecimal() else every, "hold": hold, "look_ahead": look_ahead}
+    film_threshold = None if thoroughness else 0.25 if threshold is None else threshold
+    look = (thoroughness, threshold if film_threshold is None else film_threshold)
+    films = Films(asked, film_threshold, what == "film", look, detections, save_detections)
+    if what != "picture":
+        films.video_options()  # a folder isn't begun with what can't be
     finder = FaceFinder(thoroughness or "normal", threshold)
     before = _guard(guard, protect, finder, policy)
     plain = _plain((method, fallback), strength, (model, donors), before, region=region, finder=finder, salt=salt)
+    saves, drawn = save_detections is not None and what == "film", checks.draws(plain)
+    for_drawn = {"--protect": protect is not None, "--guard": bool(guard), "--people": bool(people) and not saves}
+    checks.check_drawn(plain, for_drawn)
+    films = dataclasses.replace(films, numbered=drawn or saves, people=drawn if people is None else people)
     known = read_faces(detections) if detections and what != "film" else None
     parts: list[Any] = [method, region, strength, fallback, thoroughness, threshold, salt, quality, audio, start, end]
     parts += [trim, detections.read_text() if known and detections else None, guard, str(donors)]
     parts += [getattr(one, "fingerprint", None) for one in (plain.method, plain.fallback)]
-    parts += [every, hold, look_ahead, codec, partial]
-    _check_logged(audit_log, policy, plain)
+    parts += [every, hold, look_ahead, codec, partial, *([films.people] if drawn else [])]
+    checks.check_logged(audit_log, policy, plain)
     versions, log = _policies(policy, group, audit_log, finder)
-    settings = Settings(known, overwrite, quality, audit=log)
-    film_threshold = None if thoroughness else 0.25 if threshold is None else threshold
-    looks: dict[str, Any] = {
-        "every": int(every) if every.isdecimal() else every,
-        "hold": hold,
-        "look_ahead": look_ahead,
-    }
-    written = {"audio": audio, "start": start, "end": end, "trim": trim, "codec": codec, "partial": partial}
-    films = Films(looks | written, film_threshold, what == "film", detections, save_detections, log)
+    settings, films = Settings(known, overwrite, quality, audit=log), dataclasses.replace(films, log=log)
     work = _Work(source, output, what, plain, settings, films, repr(parts), dry_run, quiet=as_json)
     reports = work.done(versions)
     if save_detections and what != "film":
@@ -106,7 +120,7 @@ class _Work:
 
     source: str
     output: Path
-    what: What
+    what: checks.What
     plain: Anonymizer
     settings: Settings
     films: Films
@@ -120,7 +134,7 @@ class _Work:
         from fdf.errors import UsageError
 
         many = self.what == "many"
-        if len(versions) > 1 and _is_screen(self.output):
+        if len(versions) > 1 and checks.is_screen(self.output):
             raise UsageError("A screen shows one version", action="Choose it with --group")
         sources = find_sources(self.source, self.output) if many else [(Path(self.source), Path(self.source).name)]
         try:
@@ -145,69 +159,16 @@ class _Work:
         settings = dataclasses.replace(self.settings, fingerprint=by)
         anonymizer = self.plain.with_policy(who) if who else self.plain
         target = _of_group(self.output, who, many=many)
-        film = partial(films, anonymizer=anonymizer)
+        film = partial(dataclasses.replace(films), anonymizer=anonymizer)  # each version remembers its own people
         if self.dry:
             report = _look(sources, anonymizer, settings, advance)
         elif many:
             report = anonymize_tree(sources, target, anonymizer, settings, video=film, advance=advance)
+            if films.people:
+                say_forgotten(report)
         else:
             report = _one(self.source, target, anonymizer, settings, film if self.what == "film" else None)
         return who, target, report
-
-
-def _what(source: str, output: Path, *, dry: bool) -> What:
-    """Whether the input is a picture, a film or stream, or many files; and whether that fits the output."""
-    from fdf.anonymize.container import is_stream
-    from fdf.anonymize.files import is_pattern, is_video
-    from fdf.errors import UsageError
-
-    if not source:
-        raise UsageError("There is no input", expected="a picture, a film, a stream, a folder or a pattern", got="''")
-    stream = is_stream(source)
-    many = not stream and (is_pattern(source) or Path(source).is_dir())
-    if stream and dry:
-        raise UsageError("--dry-run looks at pictures, not at streams", got=source)
-    found: What = "many" if many else "film" if stream or is_video(source) else "picture"
-    if found == "film" and dry:
-        raise UsageError(
-            "--dry-run looks at pictures, not at films", got=source, action="Try --trim with --from and --to"
-        )
-    if _is_screen(output) and found != "film":
-        raise UsageError("A window or camera shows one film or stream", got=source, action="Choose a file with -o")
-    return found
-
-
-def _is_screen(output: Path) -> bool:
-    return str(output).startswith(("window:", "camera:"))
-
-
-def _check_saving(path: Path | None, *, film: bool, overwrite: bool) -> None:
-    from fdf.errors import UsageError
-
-    if path and not film and path.suffix.lower() != ".json":
-        raise UsageError("--save-detections writes JSON", expected="a name that ends in .json", got=str(path))
-    if path and path.exists() and not overwrite:  # perhaps mended by hand
-        raise UsageError(f"{path} is there already", action="Add --overwrite to replace it, or choose another name")
-
-
-def _check_log(path: Path | None, others: Sequence[Path | None]) -> None:
-    """A log is added to: no other file may be taken for one."""
-    from fdf.errors import UsageError
-
-    if path and path.suffix.lower() != ".jsonl":
-        raise UsageError("--audit-log writes lines of JSON", expected="a name that ends in .jsonl", got=str(path))
-    if path and path.resolve() in {one.resolve() for one in others if one}:
-        raise UsageError("--audit-log names a file that is something else here", got=str(path))
-
-
-def _check_logged(path: Path | None, policy: Path | None, plain: Anonymizer) -> None:
-    from fdf.anonymize.dissimilarity import Dissimilar
-    from fdf.errors import UsageError
-
-    if path and not policy and not any(isinstance(one, Dissimilar) for one in (plain.method, plain.fallback)):
-        raise UsageError(
-            "--audit-log goes with --policy, or with a guarded method that draws faces", action="Add --policy FILE"
-        )
 
 
 def _guard(wanted: bool | None, protect: Path | None, finder: Finder, policy: Path | None) -> Guard | None:

@@ -72,7 +72,14 @@ Log = Annotated[
     typer.Option("--audit-log", help="Where every decision goes. Default: POLICY.audit.jsonl beside the policy."),
 ]
 Salt = Annotated[str | None, typer.Option("--salt", help="Same salt, same stand-ins. Default: one that nobody knows.")]
-Quality = Annotated[int, typer.Option("--quality", min=1, max=100, help="Of JPEG and other lossy files.")]
+People = Annotated[
+    bool | None,
+    typer.Option(
+        "--people/--no-people",
+        help="Films: one stand-in a person, in all films of the command, not one a track. Default: yes if faces are drawn.",
+    ),
+]
+Quality = Annotated[int, typer.Option("--quality", min=1, max=100, help="Of JPEG and other lossy files. Not of films.")]
 Audio = Annotated[
     Literal["keep", "drop", "distort"], typer.Option("--audio", help="Sound of films: a voice is a face, too.")
 ]

@@ -170,6 +170,19 @@ def test_weak_settings_warn_on_the_error_stream(finds: Fixed, picture: Path, tmp
         (["{dir}/f.mp4", "-o", "{dir}/x.mp4", "--dry-run"], "--dry-run looks at pictures, not at films", 2),
         (["{in}", "-o", "{dir}/x.png", "--strength", "0"], "The strength is out of range", 2),
         (["{in}", "-o", "{dir}/x.png", "--detections", "{dir}/f.json"], "f.json can't be read", 4),
+        (["{in}", "-o", "{dir}/x.png", "--salt", ""], "--salt is empty: all who leave it so would draw the same", 2),
+        (["{in}", "-o", "{dir}/x.png", "--salt", " "], "leave --salt out for one that nobody knows", 2),
+        (["{in}", "-o", "{dir}/x.png", "--protect", "{dir}"], "--protect is of methods that draw faces", 2),
+        (["{in}", "-o", "{dir}/x.png", "--guard"], "Got --method solid, --fallback solid", 2),
+        (["{dir}", "-o", "{dir}/o", "--people"], "--people is of methods that draw faces", 2),
+        (["{dir}/f.mp4", "-o", "{dir}/x.mp4", "--people"], "Expected gan or donor as --method or --fallback", 2),
+        (["{dir}/f.mp4", "-o", "{dir}/x.mp4", "--quality", "95"], "--quality is of pictures", 2),
+        (
+            ["{dir}/f.mp4", "-o", "{dir}/x.mp4", "--no-people", "--detections", "{dir}/f.jsonl"],
+            "--no-people does not go with --detections",
+            2,
+        ),
+        (["rtsp://h/1", "-o", "{dir}/x.mp4", "--every", "0"], "--every does not fit. Expected 1 or more, or", 2),
     ],
 )
 def test_refusals_say_what_is_wrong(
@@ -181,6 +194,55 @@ def test_refusals_say_what_is_wrong(
     assert error.exit_code == code
     assert picture.read_bytes() == before
     assert list(picture.parent.iterdir()) == [picture]
+
+
+FILM_OPTIONS = {
+    "--people/--no-people": ["--no-people"],
+    "--audio": ["--audio", "keep"],
+    "--from": ["--from", "0"],
+    "--to": ["--to", "3"],
+    "--trim": ["--trim"],
+    "--every": ["--every", "adaptive"],
+    "--hold": ["--hold", "-1"],
+    "--look-ahead": ["--look-ahead", "3"],
+    "--codec": ["--codec", "h264"],
+    "--partial": ["--partial"],
+}
+
+
+@pytest.mark.parametrize("option", FILM_OPTIONS)
+def test_options_of_films_are_not_passed_over_for_a_picture(
+    finds: Fixed, picture: Path, tmp_path: Path, option: str
+) -> None:
+    error = refused(picture, "-o", tmp_path / "b.png", *FILM_OPTIONS[option])
+    assert error.problem == f"{option} is of films", "even where what was given is the default"
+    assert (error.got, error.exit_code) == (str(picture), 2)
+    several = refused(picture, "-o", tmp_path / "b.png", "--trim", "--from", 5, "--to", 3)
+    assert several.problem == "--from and --to and --trim are of films"
+    assert not (tmp_path / "b.png").exists()
+    assert finds.asked == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--every", "x"], "--every does not fit. Expected 1 or more, or adaptive. Got x"),
+        (["--every", "0"], "--every does not fit"),
+        (["--hold", "-1"], "--hold does not fit. Expected 0–1000 frames. Got -1"),
+        (["--look-ahead", "2000"], "--look-ahead does not fit"),
+        (["--from", "5", "--to", "3"], "--to does not fit. Expected more seconds than --from. Got 3.0"),
+        (["--trim"], "--trim does not fit. Expected --from or --to with it"),
+    ],
+)
+@pytest.mark.parametrize("many", ["in", "in/*.png"])
+def test_a_folder_is_not_begun_with_what_no_film_can_have(
+    finds: Fixed, picture: Path, tmp_path: Path, words: list[str], said: str, many: str
+) -> None:
+    error = refused(tmp_path / many, "-o", tmp_path / "out", *words)
+    assert said in str(error)
+    assert error.exit_code == 2
+    assert not (tmp_path / "out").exists()
+    assert finds.asked == 0
 
 
 def test_an_output_that_is_there_is_refused(finds: Fixed, picture: Path, tmp_path: Path) -> None:

@@ -7,22 +7,34 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 pytest.importorskip("av", reason="films need PyAV: the extra `video`")
 
+import fdf.anonymize.detection
+import fdf.anonymize.image
+import fdf.anonymize.people
+import fdf.cli.commands
 from fdf.anonymize import container, film_run, video
 from fdf.anonymize.audit_log import AuditLog, read_log
+from fdf.anonymize.base import Face, Job, Replacement
 from fdf.anonymize.image import Anonymizer
 from fdf.anonymize.judging import Limits
+from fdf.anonymize.people import People
 from fdf.anonymize.video import VideoOptions, anonymize_video
+from fdf.cli.app import app
 from fdf.errors import DataError, FdfError, UsageError
 from tests.anonymize import clips
 from tests.anonymize.people import ADA, ALLOWED, BEN, CARL, DENIED, gallery, people, policy
+from tests.anonymize.pictures import face
 from tests.anonymize.test_policy_video import Lit
 from tests.anonymize.test_video import RED, Marked, red
 
@@ -314,3 +326,204 @@ def test_a_file_of_pictures_faces_is_not_one_of_a_film(tmp_path: Path) -> None:
     clips.write(squares()[:4], tmp_path / "a.mp4")
     with pytest.raises(DataError, match="can't be read"):
         again(tmp_path / "a.mp4", tmp_path / "none.jsonl")
+
+
+# ---- who is who, on the command line
+
+QUICK = ("--every", 1, "--hold", 5, "--look-ahead", 5, "--no-guard", "--salt", "project", "--json")
+
+
+class Noting:
+    """A method that draws; it notes the seeds of a film, which its width tells, from left to right."""
+
+    name, generative = "gan", True
+
+    def __init__(self) -> None:
+        self.drawn: dict[int, list[set[int]]] = {}
+
+    def replace(self, picture: Any, jobs: Sequence[Job]) -> list[Replacement]:
+        seen = self.drawn.setdefault(picture.shape[1], [set() for _ in range(picture.shape[1] // 80)])
+        for job in jobs:
+            seen[int(job.face.box[[0, 2]].mean() - 20) // 80].add(job.seed)
+        return [Replacement(np.full((*job.region.alpha.shape, 3), 50, dtype=np.uint8)) for job in jobs]
+
+
+def colour(picture: Any, one: Face) -> Any:
+    """An embedding: the colour in the middle of the box."""
+    x, y = ((one.box[:2] + one.box[2:]) / 2).astype(int)
+    return picture[y, x].astype(np.float32) / 255
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[int, list[set[int]]]]:
+    """Runs `fdf anonymize --method gan`; gives the seeds of each face, by the width of its film."""
+    known = fdf.anonymize.image.make_method
+    monkeypatch.setattr(video, "FilmFinder", lambda **_: Lit())
+    monkeypatch.setattr(fdf.anonymize.detection, "FaceFinder", lambda *_, **__: Lit())
+    monkeypatch.setattr(fdf.anonymize.people, "dlib_people", lambda: People(colour))
+
+    def run(*words: object, method: str = "gan", said: str = "") -> dict[int, list[set[int]]]:
+        noting = Noting()
+        made = lambda name, *rest: noting if name == "gan" else known(name, *rest)  # noqa: E731
+        monkeypatch.setattr(fdf.anonymize.image, "make_method", made)
+        result = CliRunner().invoke(app, ["anonymize", "--method", method, *map(str, (*QUICK, *words))])
+        assert result.exit_code == 0, (result.output, result.exception)
+        assert said in result.stderr
+        assert bool(said) == bool(result.stderr)
+        return noting.drawn
+
+    return run
+
+
+def shot(path: Path, *pictures: Any) -> Path:
+    """A film of 8 frames a picture."""
+    path.parent.mkdir(exist_ok=True)
+    clips.write([one for one in pictures for _ in range(8)], path, options={"crf": "4"})
+    return path
+
+
+def test_a_person_has_one_face_in_all_films_of_a_command(tmp_path: Path, drawn: Any) -> None:
+    shot(tmp_path / "in/a.mp4", people(ADA))
+    shot(tmp_path / "in/b.mp4", people(BEN, ADA))
+    nobody = np.zeros_like(people(ADA, BEN, CARL))
+    shot(tmp_path / "in/c.mp4", people(CARL, BEN, ADA), *[nobody] * 3, people(CARL, BEN, ADA))
+    seeds = drawn(tmp_path / "in", "-o", tmp_path / "one")
+    (ada,), (ben, again), (carl, *others) = seeds[100], seeds[180], seeds[260]
+    assert [len(one) for one in (ada, ben, carl)] == [1, 1, 1]
+    assert len(ada | ben | carl) == 3
+    assert (again, others) == (ada, [ben, ada]), "after 24 frames without anybody, too"
+    assert drawn(tmp_path / "in", "-o", tmp_path / "two") == seeds, "the same folder and salt, the same faces"
+    alone = drawn(tmp_path / "in", "-o", tmp_path / "three", "--no-people")
+    every = [one for film in alone.values() for one in film]
+    assert [len(one) for one in every] == [1, 1, 1, 2, 2, 2], "one a track"
+    assert len(set[int]().union(*every)) == 9, "nobody has the face of anybody, in any film"
+
+
+@pytest.mark.parametrize("words", [(), ("--no-people",)])
+def test_strangers_of_separate_commands_have_separate_faces(tmp_path: Path, drawn: Any, words: tuple[str, ...]) -> None:
+    source, target = shot(tmp_path / "a.mp4", people(ADA)), tmp_path / "out.mp4"
+    more = (*words, "-o", target, "--overwrite")
+    (ada,) = drawn(source, *more)[100]
+    (ben,) = drawn(shot(tmp_path / "b.mp4", people(BEN)), *more)[100]
+    assert ada.isdisjoint(ben), "both are track 0"
+    assert drawn(source.rename(tmp_path / "c.mp4"), *more)[100] == [ada], "the film says which it is, not its name"
+    both = shot(tmp_path / "d.mp4", *[people(CARL)] * 2, *[people(BEN)] * 2)
+    parts = [drawn(both, *more, "--trim", "--from", at, "--to", at + 0.5)[100][0] for at in (0, 0.55)]
+    assert parts[0].isdisjoint(parts[1]), "the first track of another part is another person"
+
+
+def test_a_folder_that_is_gone_on_with_gives_nobody_a_face_of_somebody_done_before(tmp_path: Path, drawn: Any) -> None:
+    shot(tmp_path / "in/a.mp4", people(ADA))
+    words = (tmp_path / "in", "-o", tmp_path / "out")
+    (ada,) = drawn(*words)[100]
+    shot(tmp_path / "in/b.mp4", people(BEN, ADA))
+    later = drawn(*words, said="1 film done before: whoever is in one of them and in a film of this run has two faces")
+    assert 100 not in later, "the first film stays as it was"
+    ben, again = later[180]
+    assert ada.isdisjoint(ben), "as if it were Ben's"
+    assert ada.isdisjoint(again), "Ada was forgotten: no vector was written"
+
+
+def test_saved_faces_bring_their_people_along(tmp_path: Path, drawn: Any) -> None:
+    lines, target = tmp_path / "faces.jsonl", ("-o", tmp_path / "out.mp4", "--overwrite")
+    source = shot(tmp_path / "a.mp4", people(ADA, BEN))
+    direct = drawn(source, *target, "--save-detections", lines)
+    numbers = {one["person"] for row in rows(lines)[1:] for one in row["faces"]}
+    assert len(numbers) == 2
+    assert all(type(one) is int and 0 <= one < 2**53 for one in numbers), "whole numbers to all who read JSON"
+    assert drawn(source, *target, "--detections", lines) == direct
+    # Saved while grey was enough: who is drawn later is a person of this film, too.
+    assert drawn(source, *target, "--save-detections", lines, method="solid") == {}
+    grey = drawn(source, *target, "--detections", lines)
+    assert grey == direct
+    assert drawn(source, *target, "--save-detections", lines, "--people", method="solid") == {}
+
+
+def test_who_walks_out_and_in_again_is_known_by_the_bundled_recognizer(tmp_path: Path) -> None:
+    """A track comes up before its face is found, with a guess for a box and no points."""
+    clip = clips.Clip()
+    for at in range(70):
+        stage = clips._Stage(clips.background(320, 200, 1))
+        if at % 28 < 14:
+            stage.head((0, 5, 0)[at // 28], 140 + 3 * (at % 28), 100, 90)
+        stage.finish(clip)
+    clips.write(clip.pictures, tmp_path / "a.mp4")
+    seen: list[tuple[int | None, bool, int]] = []
+
+    people = fdf.anonymize.people.dlib_people()
+    number = people.number
+
+    def watched(face: Face, *more: Any) -> int:
+        seen.append((face.track, face.landmarks5 is None, number(face, *more)))
+        return seen[-1][-1]
+
+    people.number = watched  # type: ignore[method-assign]
+    anonymizer = Anonymizer(clips.Black(), finder=video.FilmFinder(640))
+    options = VideoOptions(every=1, look_ahead=6, hold=4)
+    anonymize_video(tmp_path / "a.mp4", tmp_path / "b.mp4", anonymizer, options, people=people)
+    assert [pointless for _, pointless, _ in seen] == [False, True, True]
+    first, stranger, again = (person for _, _, person in seen)
+    assert first == again != stranger
+
+
+def test_no_recognizer_tells_people_apart_whom_nothing_is_drawn_for(
+    tmp_path: Path, drawn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unwanted(*_: Any) -> Any:
+        raise AssertionError("nothing depends on it")
+
+    monkeypatch.setattr(fdf.anonymize.people, "dlib_people", unwanted)
+    monkeypatch.setattr(fdf.anonymize.people, "file_sha256", unwanted)
+    assert drawn(shot(tmp_path / "a.mp4", people(ADA)), "-o", tmp_path / "b.mp4", method="solid") == {}
+
+
+PERSONS = 5
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    paths = [tmp_path_factory.mktemp("films") / f"{n}.mp4" for n in range(3)]
+    for n, path in enumerate(paths):
+        path.write_bytes(bytes([n]) * 2000)
+    return paths
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(0, 2), st.lists(st.integers(0, 9), unique=True)), max_size=4),
+        min_size=1,
+        max_size=4,
+    )
+)
+@settings(deadline=None)
+def test_whoever_shares_a_number_is_one_person(films: list[Path], commands: list[list[tuple[int, list[int]]]]) -> None:
+    """Whatever films come together in whatever commands, and whichever tracks of them."""
+    owners: dict[int, int] = {}
+    for command in commands:
+        found: dict[int, int] = {}
+        people = People(lambda picture, _: np.eye(PERSONS, dtype=np.float32)[picture[0, 0, 0]])
+        for film, tracks in command:
+            people.begin(films[film], "normal")
+            for track in tracks:
+                person, size = (3 * film + track) % PERSONS, 20 if track == 7 else 60
+                one = face(0, 0, size, size, track=track, landmarks5=np.zeros((5, 2), dtype=np.float32))
+                number = people.number(one, lambda person=person: np.full((1, 1, 3), person))
+                assert owners.setdefault(number, person) == person, "two people of one salt have one face"
+                if size > 40:
+                    assert found.setdefault(person, number) == number, "one person has two faces in one command"
+
+
+def test_numbers_of_a_film_need_its_tracks_and_its_file(tmp_path: Path) -> None:
+    people = People()
+    one = face(0, 0, 60, 60)
+    assert [people.number(one, lambda: None) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(DataError, match=r"none\.mp4 can't be read"):
+        people.begin(tmp_path / "none.mp4")
+    people.begin("rtsp://camera.local/1")
+    tracked = dataclasses.replace(one, track=0)
+    first = people.number(tracked, lambda: None)
+    people.begin("rtsp://camera.local/1")
+    assert people.number(tracked, lambda: None) != first, "a stream never comes twice"
+    with pytest.raises(ValueError, match="number of its track"):
+        people.number(one, lambda: None)
+    assert people.count == 6

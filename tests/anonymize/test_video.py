@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,7 +21,7 @@ import pytest
 av = pytest.importorskip("av", reason="films need PyAV: the extra `video`")
 
 from fdf.anonymize import video  # noqa: E402
-from fdf.anonymize.base import Face, Outcome, Result  # noqa: E402
+from fdf.anonymize.base import Face, Job, Outcome, Replacement, Result  # noqa: E402
 from fdf.anonymize.image import Anonymizer  # noqa: E402
 from fdf.anonymize.people import dlib_people  # noqa: E402
 from fdf.anonymize.video import FilmFinder, VideoOptions, VideoResult, anonymize_video  # noqa: E402
@@ -139,6 +140,33 @@ def test_one_person_one_number_across_a_cut(tmp_path: Path) -> None:
     assert people.count == 2
     assert seen[0] == seen[-1]
     assert seen[8] < seen[0]
+
+
+def test_films_of_one_salt_share_no_seed_unless_they_are_the_same(tmp_path: Path) -> None:
+    class Draws(clips.Black):
+        generative = True
+
+        def __init__(self) -> None:
+            self.seeds: set[int] = set()
+
+        def replace(self, picture: np.ndarray, jobs: Sequence[Job]) -> list[Replacement]:
+            self.seeds |= {job.seed for job in jobs}
+            return super().replace(picture, jobs)
+
+    def seeds(name: str) -> set[int]:
+        method = Draws()
+        anonymizer = Anonymizer(method, finder=FilmFinder(640), salt="one project")
+        anonymize_video(tmp_path / name, tmp_path / f"{name}.out.mp4", anonymizer)
+        return method.seeds
+
+    pictures = clips.film(shots="d").pictures
+    clips.write(pictures[:10], tmp_path / "a.mp4")
+    clips.write(pictures[10:20], tmp_path / "b.mp4")
+    (tmp_path / "c.mp4").write_bytes((tmp_path / "a.mp4").read_bytes())
+    a, b, c = (seeds(f"{name}.mp4") for name in "abc")
+    assert len(a) == len(b) == 2
+    assert not a & b, "strangers have other fakes"
+    assert a == c
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".webm"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ _FILE_OPTIONS: Final = {
     "protocol_whitelist": "file",
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf,flv,live_flv,ogg,mxf",
 }
+_CAMERA: Final = "camera:"
 _TIMEOUT: Final = 15.0
 _MAX_PIXELS: Final = 8192 * 8192
 _INNOCENT: Final = {
@@ -285,7 +287,17 @@ class Source:
 def is_stream(source: str | Path) -> bool:
     """Whether a source is a device or a URL rather than a file."""
     name = str(source)
-    return bool(re.match(r"[a-z][a-z0-9+.-]*://", name, re.IGNORECASE)) or name.startswith("/dev/")
+    return bool(re.match(r"[a-z][a-z0-9+.-]*://", name, re.IGNORECASE)) or name.startswith(("/dev/", _CAMERA))
+
+
+def _device(name: str) -> tuple[str, str, dict[str, str]]:
+    """A camera as FFmpeg knows it on this system: its name there, the reader, the reader's options."""
+    which = name.removeprefix(_CAMERA) or "0"
+    if name.startswith("/dev/") or sys.platform.startswith("linux"):
+        return (name if name.startswith("/dev/") else f"/dev/video{which}" if which.isdigit() else which), "v4l2", {}
+    if sys.platform == "darwin":  # it refuses a rate that the camera hasn't, and its own default is none of most
+        return which, "avfoundation", {"framerate": "30"}
+    return f"video={which}", "dshow", {}
 
 
 def _open(name: str, *, live: bool) -> Any:
@@ -295,8 +307,9 @@ def _open(name: str, *, live: bool) -> Any:
         raise MachineError("Films need PyAV, which is not installed", action="pip install 'fdf[video]'") from error
     av.logging.set_level(None)
     try:
-        if name.startswith("/dev/"):
-            return av.open(name, format="v4l2", timeout=_TIMEOUT)
+        if name.startswith(("/dev/", _CAMERA)):
+            file, reader, options = _device(name)
+            return av.open(file, format=reader, options=options, timeout=_TIMEOUT)
         if live:
             return av.open(name, timeout=_TIMEOUT, metadata_errors="replace")
         if not Path(name).is_file():

@@ -25,7 +25,7 @@ from fdf.anonymize.base import Face, Job, Outcome, Replacement, Result  # noqa: 
 from fdf.anonymize.image import Anonymizer  # noqa: E402
 from fdf.anonymize.people import dlib_people  # noqa: E402
 from fdf.anonymize.video import FilmFinder, VideoOptions, VideoResult, anonymize_video  # noqa: E402
-from fdf.errors import DataError, FdfError, UsageError  # noqa: E402
+from fdf.errors import DataError, FdfError, MachineError, UsageError  # noqa: E402
 from tests.anonymize import clips  # noqa: E402
 
 RED = (255, 0, 0)
@@ -481,3 +481,30 @@ def test_hostile_films_end_with_a_message_or_without_a_face(tmp_path: Path, part
                 assert not target.exists()
         left = [p.name for p in tmp_path.iterdir() if ".part-" in p.name]
         assert not left
+
+
+@pytest.mark.parametrize(
+    ("system", "name", "opened"),
+    [
+        ("linux", "/dev/video2", ("/dev/video2", "v4l2", {})),
+        ("linux", "camera:", ("/dev/video0", "v4l2", {})),
+        ("linux", "camera:/dev/v4l/by-id/usb", ("/dev/v4l/by-id/usb", "v4l2", {})),
+        ("darwin", "camera:1", ("1", "avfoundation", {"framerate": "30"})),
+        ("win32", "camera:Integrated Webcam", ("video=Integrated Webcam", "dshow", {})),
+    ],
+)
+def test_a_camera_is_opened_as_its_system_has_it(
+    system: str, name: str, opened: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def refuse(file: str, *, format: str, options: dict[str, str], timeout: float) -> None:
+        asked.append((file, format, options))
+        raise OSError(19, "No such device")
+
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(av, "open", refuse)
+    with pytest.raises(MachineError, match=r"Can't open the stream .*No such device"):
+        anonymize_video(name, tmp_path / "out.mp4", Anonymizer("solid"))
+    assert asked == [opened]
+    assert not list(tmp_path.iterdir())

@@ -293,9 +293,10 @@ def is_stream(source: str | Path) -> bool:
 def _device(name: str) -> tuple[str, str, dict[str, str]]:
     """A camera as FFmpeg knows it on this system: its name there, the reader, the reader's options."""
     which = name.removeprefix(_CAMERA) or "0"
-    if name.startswith("/dev/") or sys.platform.startswith("linux"):
+    system = str(sys.platform)  # as a variable: type checkers take one system's branch for the only one
+    if name.startswith("/dev/") or system.startswith("linux"):
         return (name if name.startswith("/dev/") else f"/dev/video{which}" if which.isdigit() else which), "v4l2", {}
-    if sys.platform == "darwin":  # it refuses a rate that the camera hasn't, and its own default is none of most
+    if system == "darwin":  # it refuses a rate that the camera hasn't, and its own default is none of most
         return which, "avfoundation", {"framerate": "30"}
     return f"video={which}", "dshow", {}
 

@@ -36,7 +36,7 @@ from fdf.anonymize.faces_json import KnownFaces, picture_row
 from fdf.anonymize.film_sink import TARGETS
 from fdf.anonymize.image import Anonymizer
 from fdf.errors import DataError, FdfError, MachineError, UsageError
-from fdf.store.files import TEMPORARY, atomic_file, remove_leftovers, write_bytes
+from fdf.store.files import atomic_file, is_temporary, remove_leftovers, write_bytes
 from fdf.vision.picture import MAX_PIXELS
 
 REPORT: Final = "fdf-anonymize.json"
@@ -78,7 +78,7 @@ class FileReport:
 
     Attributes:
         file: its name relative to the input folder, or alone.
-        status: `done`, `skipped` (was done before), `failed` or `left out` (no picture by its name).
+        status: `done`, `skipped` (was done before), `failed` or `left out` (no picture by its name, or no regular file).
         error: why it failed.
         frames: frames or pages of it.
         counts: faces, by method, fell_back: see `fdf.anonymize.base.Result`.
@@ -289,12 +289,14 @@ def is_video(path: str | Path) -> bool:
 
 
 def _walk(root: Path, target: Path) -> Iterator[tuple[Path, str]]:
+    """All files below `root` and the links to folders, which are not followed; without what is hidden or half-written."""
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(f for f in folders if (Path(folder) / f).resolve() != target and not f.startswith("."))
-        for name in sorted(names):
-            path = Path(folder) / name
-            if not name.startswith(".") and TEMPORARY not in name:
-                yield path, path.relative_to(root).as_posix()
+        here = Path(folder)
+        folders[:] = sorted(f for f in folders if (here / f).resolve() != target and not f.startswith("."))
+        links = [name for name in folders if (here / name).is_symlink()]
+        files = [name for name in names if not name.startswith(".") and not is_temporary(name)]
+        for name in sorted(files + links):
+            yield here / name, (here / name).relative_to(root).as_posix()
 
 
 def _tree_file(

@@ -298,7 +298,7 @@ def _look(
     report = TreeReport()
     for path, name in sources:
         try:
-            if is_video(name) or format_of(name) is None:
+            if is_video(name) or format_of(name) is None or (path.exists() and not path.is_file()):
                 one = FileReport(
                     name, "left out", notes=["a film: not looked at in a dry run"] if is_video(name) else []
                 )

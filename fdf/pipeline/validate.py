@@ -20,7 +20,7 @@ from fdf.pipeline.recipe import STAGES, load_recipe
 from fdf.pipeline.repeats import find_repeats, read_repeats
 from fdf.schema import DROPPED, Reason
 from fdf.stages.base import Stage, reasons
-from fdf.store.files import TEMPORARY, file_sha256
+from fdf.store.files import TEMPORARY, file_sha256, is_temporary
 from fdf.store.receipts import Receipt, differences, digest
 from fdf.store.shards import INDEX
 from fdf.store.tables import content_digest, read_table
@@ -78,7 +78,7 @@ def validate(layout: Layout, advance: Callable[[int], None] = lambda _: None) ->
     """
     layout.require_build()
     result = Validation(advance=advance)
-    for path in sorted(layout.root.rglob(f"*{TEMPORARY}*")):
+    for path in sorted(path for path in layout.root.rglob(f"*{TEMPORARY}*") if is_temporary(path.name)):
         result.add(layout.relative(path), "left over by a killed run; the next build removes it")
     found = {name: _gather(layout, stage, result) for name, stage in STAGES.items()}
     for name, files in found.items():
@@ -279,6 +279,6 @@ def _check_strays(layout: Layout, files: _Stage, result: Validation) -> None:
     for path in sorted(folder.rglob("*")):
         ours = path.name in _OWN or (path.parent == folder and path.name.endswith(_RECEIPT))
         lost = path.name.partition(".")[0] in files.lost  # its receipt is the problem
-        if ours or lost or TEMPORARY in path.name or path.is_dir() or layout.relative(path) in named:
+        if ours or lost or is_temporary(path.name) or path.is_dir() or layout.relative(path) in named:
             continue
         result.add(layout.relative(path), "is in no receipt")

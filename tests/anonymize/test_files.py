@@ -31,6 +31,7 @@ from fdf.anonymize.files import (
 from fdf.anonymize.image import Anonymizer
 from fdf.anonymize.methods import GREY
 from fdf.errors import DataError, FdfError, MachineError, UsageError
+from fdf.store.files import atomic_file
 from fdf.vision.base import Pixels
 from fdf.vision.picture import PictureError
 from tests.anonymize.pictures import Fixed, encoded, face, loaded_jpeg, loaded_png, noise
@@ -347,7 +348,7 @@ def test_a_folder_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -> None
         anonymize_tree(find_sources(folder, out), out, Anonymizer(finder=Dies()))
     with (out / JOURNAL).open("ab") as journal:
         journal.write(b'{"file": "sub/deep/c.w')  # killed while it wrote a line
-    (out / "a.png.part-0123").write_bytes(b"half")
+    (out / "a.png.part-0123abcd").write_bytes(b"half")
     finder = Fixed(BOX)
     report = anonymize_tree(find_sources(folder, out), out, Anonymizer(finder=finder))
     assert (report.count("skipped"), report.count("done"), report.count("failed")) == (2, 1, 2)
@@ -356,6 +357,45 @@ def test_a_folder_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -> None
     for name in ("a.png", "sub/b.jpg", "sub/deep/c.webp"):
         assert (out / name).read_bytes() == (fresh / name).read_bytes()
     assert not list(out.rglob("*.part-*"))
+
+
+def test_only_what_fdf_left_half_written_is_no_file_of_the_user(folder: Path, tmp_path: Path) -> None:
+    (folder / "trip.part-2.jpg").write_bytes(encoded(noise(seed=3), "JPEG"))
+    (folder / "b.png.part-0123abcd").write_bytes(b"half")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "my notes.part-1.txt").write_text("mine")
+    for status in ("done", "skipped"):
+        report = anonymize_tree(find_sources(folder, out), out, HIDE)
+        found = {one.file: one.status for one in report.files if ".part-" in one.file}
+        assert found == {"trip.part-2.jpg": status}
+    assert (out / "my notes.part-1.txt").read_text() == "mine"
+    assert (out / "trip.part-2.jpg").is_file()
+
+
+def test_what_another_run_is_writing_stays(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with atomic_file(out / "film.mp4") as file:
+        file.write(b"hours of ")
+        anonymize_tree(find_sources(folder, out), out, HIDE)
+        file.write(b"film")
+    assert (out / "film.mp4").read_bytes() == b"hours of film"
+
+
+def test_links_to_folders_are_left_out_and_named(folder: Path, tmp_path: Path) -> None:
+    album, out = tmp_path / "album", folder / "out"
+    album.mkdir()
+    (album / "d.png").write_bytes(encoded(noise(), "PNG"))
+    for name in ("sub/friends", "sub/holiday.mp4", "sub/.hidden"):
+        (folder / name).symlink_to(album)
+    (folder / "round").symlink_to(folder)
+    out.mkdir()
+    (folder / "results").symlink_to(out)
+    report = anonymize_tree(find_sources(folder, out), out, HIDE)
+    left_out = [one.file for one in report.files if one.status == "left out"]
+    assert left_out == ["notes.txt", "round", "sub/friends", "sub/holiday.mp4"]
+    assert json.loads((out / REPORT).read_text())["files"] == {"done": 3, "skipped": 0, "failed": 2, "left_out": 4}
+    assert not list(out.rglob("d.png"))
 
 
 def test_changed_inputs_settings_and_outputs_are_made_anew(folder: Path, tmp_path: Path) -> None:

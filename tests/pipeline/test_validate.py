@@ -82,7 +82,7 @@ def test_a_good_build_has_no_problem_and_progress_reaches_its_end(out: Path) -> 
         ("shard/64/stray.tar", b"x", "shard/64/stray.tar", "is in no receipt"),
         ("fetch/part-00001.receipt.json", None, "fetch", "has no receipt for part-00001"),
         ("recipe.toml", b"name = 3", "recipe.toml", "is no valid recipe"),
-        ("detect/x.parquet.part-1234", b"x", "detect/x.parquet.part-1234", "left over by a killed run"),
+        ("detect/x.parquet.part-12345678", b"x", "detect/x.parquet.part-12345678", "left over by a killed run"),
     ],
 )
 def test_each_damage_is_named_and_the_check_goes_on(out: Path, name: str, content, where: str, what: str) -> None:

@@ -1,4 +1,5 @@
-# `make demo` builds the sample corpus, `make test` runs everything CI checks. Nothing else needs to be installed.
+# `make demo` builds the sample corpus, `make test` runs everything CI checks. Nothing else needs to be installed; but without
+# torch the tests of loader and trainer skip: `make torch` first makes them run.
 
 PYTHON ?= python3
 VENV := .venv
@@ -24,7 +25,7 @@ lint: $(VENV)/.test
 docs: $(VENV)/.base
 	$(BIN)/fdf docs
 
-# Optional: with torch, loader and trainer are tested too.
+# Optional, before `make test`: with torch, loader and trainer are tested too.
 torch: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/torch.txt
 

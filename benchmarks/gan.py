@@ -1,36 +1,45 @@
 """How fast the generator trains and runs, beside a network of the shape that DeepPrivacy2 published.
 
     python benchmarks/gan.py --train tiny 64                   # training pictures/s
-    python benchmarks/gan.py --train base 128 --rival --device cuda --batch 64 --bf16
+    python benchmarks/gan.py --train base 128 --rival --device cuda --batch 64
     python benchmarks/gan.py --infer small 128 --threads 1     # ms a face, fp32 and int8, onnxruntime
 
-*Training pictures/s*: pictures that went by in a second of whole iterations: a step of the discriminator, a step of the
-generator, and the penalties every `--interval`-th step spread over them. Real pictures are noise in memory: the loader is
-measured elsewhere. Every round measures all networks one after the other; the median of the rounds counts, and the ratio is the
-median of the rounds' own ratios, so that whatever else the machine does hits both.
+*Training pictures/s*: what is timed is `fdf.gan.training.Trainer.step`, on the device as `fdf train` sets it up: both steps on
+the same fakes, the penalties every `--interval`-th time, Adam, the average of the weights. A round is whole intervals. Batches
+are noise in the loader's format, in memory, and go to the device one by one as in `fdf train`; how fast the loader itself is,
+`gan_data.py` measures. Every round measures all networks one after the other; the median of the rounds counts, and the ratio is
+the median of the rounds' own ratios, so that whatever else the machine does hits both.
 
 The rival is written from its published shape (Hukkelås & Lindseth 2023, arXiv:2211.09454), from nothing of its code: a residual
 U-Net of six levels, 64 to 512 channels, and the residual discriminator of StyleGAN2 with 80 to 640; one block of two full 3×3
-convolutions a level and direction. Modulation and noise are left out, which favours the rival.
+convolutions a level and direction. Modulation and noise are left out, which favours the rival. It is trained by the very same
+trainer: same loss, penalties, Adam, average, precision and device settings.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from unittest import mock
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from fdf.gan import training
 from fdf.gan.conditions import composite, cover, heat_maps
-from fdf.gan.networks import Discriminator, Generator, architecture
-from fdf.gan.objective import discriminator_loss, generator_loss, gradient_penalty
+from fdf.gan.config import TrainRecipe
+from fdf.gan.machine import Place, place
+from fdf.gan.networks import Architecture, Generator, architecture
+from fdf.gan.training import Part, Trainer
 
 
 class Residual(nn.Module):
@@ -92,96 +101,112 @@ def millions(network: nn.Module) -> float:
     return sum(weight.numel() for weight in network.parameters()) / 1e6
 
 
+class Rival(Trainer):
+    """The trainer with the rival's networks in the place of ours; all else is inherited."""
+
+    def __init__(self, arch: Architecture, recipe: TrainRecipe, where: Place) -> None:
+        rivals = {
+            "Generator": lambda arch: RivalGenerator(arch.latent),
+            "Discriminator": lambda arch: RivalDiscriminator(arch.resolution),
+        }
+        with mock.patch.multiple(training, **rivals):
+            super().__init__(replace(arch, size="rival", latent=512), recipe, where)
+
+
 class Trial:
-    """One pair of networks with optimizers and a batch, ready to be timed."""
+    """A trainer and batches as the loader gives them, ready to be timed."""
 
-    def __init__(self, name: str, generator: nn.Module, discriminator: nn.Module, latent: int, args) -> None:
-        self.name, self.args, side = name, args, args.resolution
-        layout = {"device": args.device, "memory_format": torch.channels_last}
-        self.g, self.d = generator.to(**layout), discriminator.to(**layout)
-        self.adam_g, self.adam_d = (
-            torch.optim.Adam(net.parameters(), 1e-4, betas=(0.0, 0.95)) for net in (self.g, self.d)
-        )
-        self.real = (torch.rand(args.batch, 3, side, side) * 2 - 1).to(**layout)
-        self.mask = torch.zeros(args.batch, 1, side, side, device=args.device)
-        self.mask[..., side // 4 : -side // 8, side // 4 : -side // 4] = 1
-        self.keypoints = torch.rand(args.batch, 7, 3, device=args.device) * side
-        self.keypoints[..., 2] = 1
-        self.z = torch.randn(args.batch, latent, device=args.device)
-        print(f"{name}: G {millions(generator):.2f} M, D {millions(discriminator):.2f} M weights")
+    def __init__(self, trainer: Trainer, args: argparse.Namespace) -> None:
+        self.trainer, self.cuda = trainer, trainer.where.device.type == "cuda"
+        self.name = trainer.arch.size if isinstance(trainer, Rival) else f"fdf {trainer.arch.size}"
+        self.steps = args.interval * (args.intervals or (8 if self.cuda else 1))
+        self.batches = itertools.cycle([made_up(args.batch, args.resolution, seed, self.cuda) for seed in range(4)])
+        sizes = millions(trainer.generator), millions(trainer.discriminator)
+        print(f"{self.name}: G {sizes[0]:.2f} M, D {sizes[1]:.2f} M weights, {'bf16' if trainer.bf16 else 'fp32'}")
 
-    def step(self, penalty: bool) -> None:
-        rest = self.mask, self.keypoints
-        kind = torch.device(self.args.device).type
-        with torch.autocast(kind, torch.bfloat16, enabled=self.args.bf16):
-            with torch.no_grad():
-                fake = self.g(self.real, *rest, self.z)
-            loss = discriminator_loss(self.d, self.real, fake, *rest)
-            if penalty:
-                r1, r2 = gradient_penalty(self.d, self.real, fake, *rest, finite_difference=self.args.finite_difference)
-                loss = loss + 0.1 * self.args.interval * (r1 + r2)
-        self.adam_d.zero_grad()
-        loss.backward()
-        self.adam_d.step()
-        self.d.requires_grad_(False)
-        with torch.autocast(kind, torch.bfloat16, enabled=self.args.bf16):
-            loss = generator_loss(self.d, self.real, self.g(self.real, *rest, self.z), *rest)
-        self.adam_g.zero_grad()
-        loss.backward()
-        self.adam_g.step()
-        self.d.requires_grad_(True)
+    def go(self, steps: int) -> None:
+        """Train some steps."""
+        for item in itertools.islice(self.batches, steps):
+            self.trainer.step([self._part(item)])
 
     def pictures_per_second(self) -> float:
-        plain, heavy = self._seconds(False), self._seconds(True)
-        return self.args.batch * self.args.interval / (plain * (self.args.interval - 1) + heavy)
+        """Of one round."""
+        return self.trainer.recipe.run.batch * self.steps / timed(lambda: self.go(self.steps), cuda=self.cuda)
 
-    def _seconds(self, penalty: bool) -> float:
-        steps = 1 if self.args.device == "cpu" else 20
-        return timed(lambda: [self.step(penalty) for _ in range(steps)], self.args.device) / steps
+    def _part(self, item: dict[str, torch.Tensor]) -> Part:
+        # As the loop of `fdf train` takes a batch from the loader.
+        device = self.trainer.where.device
+        picture, mask, keypoints = (item[key].to(device, non_blocking=True) for key in ("picture", "mask", "keypoints"))
+        return picture.float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last), mask, keypoints
 
 
-def timed(work: Callable[[], object], device: str) -> float:
-    """Seconds of wall clock."""
-    if device != "cpu":
+def made_up(batch: int, side: int, seed: int, pin: bool) -> dict[str, torch.Tensor]:
+    """A batch of noise, as `fdf.gan.data.loader` gives it."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((batch, 1, side, side), np.float32)
+    mask[..., side // 4 : -side // 8, side // 4 : -side // 4] = 1
+    keypoints = np.concatenate([rng.random((batch, 7, 2)) * side, np.ones((batch, 7, 1))], axis=2).astype(np.float32)
+    item = {"picture": rng.integers(0, 256, (batch, 3, side, side), np.uint8), "mask": mask, "keypoints": keypoints}
+    tensors = {name: torch.from_numpy(value) for name, value in item.items()}
+    return {name: tensor.pin_memory() for name, tensor in tensors.items()} if pin else tensors
+
+
+def timed(work: Callable[[], object], *, cuda: bool = False) -> float:
+    """Seconds of wall clock, to the end of what the GPU was given."""
+    if cuda:
         torch.cuda.synchronize()
     begin = time.perf_counter()
     work()
-    if device != "cpu":
+    if cuda:
         torch.cuda.synchronize()
     return time.perf_counter() - begin
 
 
-def train(size: str, args) -> None:
+def train(size: str, args: argparse.Namespace) -> None:
     arch = architecture(size, args.resolution)
-    trials = [Trial(f"fdf {size}", Generator(arch), Discriminator(arch), arch.latent, args)]
-    if args.rival:
-        trials.append(Trial("rival", RivalGenerator(512), RivalDiscriminator(args.resolution), 512, args))
-    for trial in trials:
-        trial.step(True)
-        trial.step(False)
-    rates = [[trial.pictures_per_second() for trial in trials] for _ in range(args.rounds)]
+    recipe = TrainRecipe().override(
+        optimizer={"penalty_every": args.interval, "finite_difference": args.finite_difference},
+        run={"batch": args.batch, "precision": args.precision, "compile": args.compile, "pictures": 10**9},
+    )
+    with place(args.device) as where:
+        print(f"torch {torch.__version__} on {machine(where)}, batches of {args.batch} at {args.resolution} px")
+        kinds = (Trainer, Rival) if args.rival else (Trainer,)
+        trials = [Trial(kind(arch, recipe, where), args) for kind in kinds]
+        for trial in trials:  # a step with the penalties and one without; a GPU chooses its kernels meanwhile
+            trial.go(args.interval + 1 if trial.cuda else 2)
+        rates = [[trial.pictures_per_second() for trial in trials] for _ in range(args.rounds)]
     for trial, found in zip(trials, zip(*rates, strict=True), strict=True):
-        print(f"{trial.name}: {statistics.median(found):.1f} training pictures/s (best round {max(found):.1f})")
+        print(
+            f"{trial.name}: {statistics.median(found):.1f} training pictures/s (rounds {min(found):.1f}–{max(found):.1f})"
+        )
     if args.rival:
         print(f"ratio: {statistics.median(ours / theirs for ours, theirs in rates):.2f} ×")
 
 
-def infer(size: str, args) -> None:
+def machine(where: Place) -> str:
+    """What it runs on."""
+    if where.device.type == "cuda":
+        return f"{torch.cuda.get_device_name(where.device)} (CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()})"
+    return f"{torch.get_num_threads()} threads of a CPU"
+
+
+def infer(size: str, args: argparse.Namespace) -> None:
     import onnxruntime as ort
 
-    from fdf.gan.export import export_onnx, made_up
+    from fdf.gan.export import export_onnx
+    from fdf.gan.export import made_up as inputs
 
     arch, options = architecture(size, args.resolution), ort.SessionOptions()
     options.intra_op_num_threads = args.threads
     with tempfile.TemporaryDirectory() as folder:
-        sessions, one = {}, made_up(arch, 1, 0)
+        sessions, one = {}, inputs(arch, 1, 0)
         for precision in ("fp32", "int8"):
             check = export_onnx(Generator(arch), arch, Path(folder) / f"{precision}.onnx", precision=precision)
             sessions[precision] = ort.InferenceSession(check.path, options, providers=["CPUExecutionProvider"])
             sessions[precision].run(None, one)
             print(f"{precision}: {check.bytes / 1e6:.1f} MB, largest error {check.max_error:.2g}")
     for name, session in sessions.items():
-        times = [timed(lambda session=session: session.run(None, one), "cpu") * 1e3 for _ in range(20 * args.rounds)]
+        times = [timed(lambda session=session: session.run(None, one)) * 1e3 for _ in range(20 * args.rounds)]
         print(
             f"{size} {args.resolution} px {name}: {statistics.median(times):.1f} ms a face (best {min(times):.1f} ms)"
         )
@@ -192,12 +217,14 @@ def main() -> None:
     parser.add_argument("--train", nargs=2, metavar=("SIZE", "RESOLUTION"))
     parser.add_argument("--infer", nargs=2, metavar=("SIZE", "RESOLUTION"))
     parser.add_argument("--rival", action="store_true", help="DeepPrivacy2's shape beside ours")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--interval", type=int, default=8, help="penalties every k-th step")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--intervals", type=int, help="of a round; 1 on the CPU, 8 on a GPU if left out")
+    parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"), help="as `run.precision`")
+    parser.add_argument("--compile", action="store_true", help="as `run.compile`, of both")
     parser.add_argument("--finite-difference", type=float)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

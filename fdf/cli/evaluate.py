@@ -140,10 +140,12 @@ def _show(result: Evaluation) -> None:
         )
     if result.data.eaten:
         out.print(
-            f"{result.data.eaten:,} of these faces are of photos that the generator may have learnt from: figures flatter it."
+            f"{result.data.eaten:,} of these faces are ones that the generator may have learnt from: figures flatter it."
         )
     elif result.data.eaten is None:
-        out.print("Whether the generator has learnt from these faces is not known: its run is not above its file.")
+        out.print(
+            "Whether the generator has learnt from these faces is not known: no run above its file can be told to be its own."
+        )
     if m is None:
         out.print("No training faces were looked at: nothing is said about memorization.")
     elif m.training < m.training_total:

@@ -31,14 +31,16 @@ def lineage(
     model: Annotated[
         list[Path] | None,
         typer.Option(
-            "--model", help="Exported models that lie elsewhere: a file or a folder. Repeatable.", show_default=False
+            "--model",
+            help="Exports and checkpoints that lie elsewhere: a file or a folder. Repeatable.",
+            show_default=False,
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Name the models that have seen a photo: checkpoints and exports, with their digests, to withdraw them.
 
-    Exit code 1 if a model has seen one of the photos or nothing is known of a model, 0 if none has.
+    Exit code 1 if a model has seen one of the photos or it isn't known what a model has seen, 0 if none has.
     """
     from dataclasses import asdict
 
@@ -78,5 +80,5 @@ def _show(found: Eaten, runs: list[Path]) -> None:
         )
     if found.unknown:
         out.print(f"In no run's faces: {', '.join(found.unknown[:10])}{' …' if len(found.unknown) > 10 else ''}")
-    for path in found.strangers:
-        out.print(f"Nothing is known of {path}: its run is not among these.")
+    for one in found.strangers:
+        out.print(f"Whether {one.path} has seen them is not known: {one.why}.")

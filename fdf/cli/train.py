@@ -33,7 +33,12 @@ def train(
         int | None, typer.Option("--resolution", help="64 (default), 128 or 256 pixels.", show_default=False)
     ] = None,
     pictures: Annotated[
-        int | None, typer.Option("--pictures", help="How far: pictures seen, default 20,000.", show_default=False)
+        int | None,
+        typer.Option(
+            "--pictures",
+            help="How far: pictures seen, in whole steps (rounded up); default 20,000.",
+            show_default=False,
+        ),
     ] = None,
     batch: Annotated[
         int | None,
@@ -46,7 +51,11 @@ def train(
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where to compute.")] = "auto",
     resume: Annotated[
         Path | None,
-        typer.Option("--resume", help="Go on with this run from its latest checkpoint.", show_default=False),
+        typer.Option(
+            "--resume",
+            help="Go on with this run from its latest checkpoint, or from this checkpoint of a run.",
+            show_default=False,
+        ),
     ] = None,
     begin_with: Annotated[
         Path | None,
@@ -85,7 +94,7 @@ def train(
     from fdf.gan.loop import train as run_training
     from fdf.gan.run import Run
 
-    stated = recipe or (Run.find(resume).recipe if resume else None)
+    stated = recipe or (Run.resumed(resume).recipe if resume else None)
     settings = (load_train_recipe(stated) if stated else TrainRecipe()).override(
         model={"size": size, "resolution": resolution},
         data={"split": split, "rights": rights or None},
@@ -121,28 +130,21 @@ def export(
 ) -> None:
     """Write a run's averaged generator as ONNX, for `fdf anonymize`, and check it against torch.
 
-    Needs the extra `train` of the package; running the file needs onnxruntime alone.
+    Needs the extra `train` of the package; running the file needs onnxruntime alone. A checkpoint that isn't of this run is
+    refused: its rights would not be known.
     """
     need_torch("onnx", "onnxscript")
+    from fdf.gan.ancestry import provenance
     from fdf.gan.config import load_train_recipe
     from fdf.gan.export import export_onnx
     from fdf.gan.run import load_generator, run_of
     from fdf.gan.samples import Samples
 
     folder = run_of(run)
-    generator, arch, meta = load_generator(run)
+    checkpoint = run if run.is_file() else folder.latest()
+    metadata = provenance(folder, checkpoint)
+    generator, arch, _ = load_generator(folder.path, checkpoint)
     target = out or folder.path / f"generator-{precision}.onnx"
-    lineage = folder.read_json("lineage.json")
-    stated = {
-        "run": folder.path.name,
-        "pictures": str(meta["pictures"]),
-        "rights_class": lineage["weights_rights_class"],
-        "conflict": lineage["conflict"],
-        "index_sha256": lineage["index_sha256"],
-        "forced": "; ".join(lineage["forced"]),
-        "begun_with": "; ".join(f"{one['run']} at {one['pictures']} pictures" for one in lineage["ancestors"]),
-    }
-    metadata = {name: value for name, value in stated.items() if value}
     shards = Path(folder.read_json("run.json", "shards")["shards"])
     samples = Samples.again(shards, load_train_recipe(folder.recipe), arch)
     if samples is None:
@@ -153,7 +155,8 @@ def export(
     if as_json:
         print_json({"path": target, **vars(check)})
         return
-    typer.echo(f"{target}: {', '.join(f'{name} {value}' for name, value in vars(check).items() if name != 'path')}")
+    said = {name: f"{value:.2g}" if isinstance(value, float) else value for name, value in vars(check).items()}
+    typer.echo(f"{target}: {', '.join(f'{name} {value}' for name, value in said.items() if name != 'path')}")
 
 
 def need_torch(*others: str) -> None:

@@ -20,6 +20,7 @@ from fdf.evaluate.diversity import SIDE, mean_structural_distance
 from fdf.evaluate.faces import Eyes, Seen, join_seen
 from fdf.evaluate.features import DlibDescriptor, Extractor
 from fdf.evaluate.settings import Settings
+from fdf.gan.takedown import FaceKey, face_key
 from fdf.store.shards import Sample, Shards
 from fdf.vision.base import Floats, Pixels
 from fdf.vision.generator import FaceGenerator, known_points
@@ -45,9 +46,9 @@ def draw_z(seed: int, place: int, variants: int, latent: int) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class Faces:
-    """What is kept of faces: numbers, and whose they are."""
+    """What is kept of faces: numbers, and whose they are. `keys` are theirs, as `FaceKey` has them."""
 
-    photos: list[str]
+    keys: list[FaceKey]
     owners: list[str]
     boxes: Floats
     keypoints: Floats
@@ -97,7 +98,7 @@ class Looker:
         generating = time.perf_counter() - begun
         structure, embedding = self._variation([row for row in batch if row[0] in self.varied])
         return Faces(
-            photos=[str(face.row["photo_id"]) for _, face in batch],
+            keys=[face_key(face.row) for _, face in batch],
             owners=[str(face.row["owner_nsid"]) for _, face in batch],
             boxes=boxes,
             keypoints=keypoints,
@@ -173,7 +174,7 @@ def joined(parts: Sequence[Faces]) -> Faces:
     first = parts[0]
     return replace(
         first,
-        photos=[photo for part in parts for photo in part.photos],
+        keys=[key for part in parts for key in part.keys],
         owners=[owner for part in parts for owner in part.owners],
         boxes=np.concatenate([part.boxes for part in parts]),
         keypoints=np.concatenate([part.keypoints for part in parts]),

@@ -22,7 +22,7 @@ from fdf.evaluate.reidentification import different_people, reidentification
 from fdf.evaluate.result import DataFacts, Diversity, Evaluation, ModelFacts, Timing
 from fdf.evaluate.settings import FEWEST, Reporter, Settings, Silent
 from fdf.evaluate.training_faces import remembered, training_faces
-from fdf.gan.takedown import photos_eaten
+from fdf.gan.takedown import FaceKey, faces_eaten
 from fdf.stages.base import ordered_map
 from fdf.store.files import file_sha256
 from fdf.store.shards import INDEX, Shards, open_shards
@@ -57,7 +57,7 @@ def evaluate(
     settings, progress = settings or Settings(), progress or Silent()
     started = time.perf_counter()
     generator = FaceGenerator.load(file := find_generator(model))
-    eaten = photos_eaten(file)
+    eaten = faces_eaten(file)
     everything = open_shards(shards, resolution=generator.resolution)
     chosen = open_shards(shards, resolution=generator.resolution, split=settings.split)
     places = _places(chosen, generator, settings)
@@ -70,7 +70,7 @@ def evaluate(
     seconds = time.perf_counter() - started
     return Evaluation(
         model=_model(generator),
-        data=_data(chosen, faces.photos, eaten, generator, settings),
+        data=_data(chosen, faces.keys, eaten, generator, settings),
         quality=_quality(faces, features, settings),
         diversity=_diversity(faces, settings),
         preservation=preservation(faces.real, faces.fake, faces.keypoints, faces.boxes),
@@ -131,17 +131,17 @@ def _model(generator: FaceGenerator) -> ModelFacts:
 
 
 def _data(
-    chosen: Shards, photos: list[str], eaten: Set[str] | None, generator: FaceGenerator, settings: Settings
+    chosen: Shards, keys: list[FaceKey], eaten: Set[FaceKey] | None, generator: FaceGenerator, settings: Settings
 ) -> DataFacts:
     return DataFacts(
         index_sha256=file_sha256(chosen.folder / INDEX),
         split=settings.split,
-        faces=len(photos),
+        faces=len(keys),
         of=len(chosen),
         hole=settings.hole or generator.card.hole,
         seed=settings.seed,
         training=settings.training,
-        eaten=None if eaten is None else sum(photo in eaten for photo in photos),
+        eaten=None if eaten is None else sum(key in eaten for key in keys),
         rights_classes=tuple(sorted(chosen.rights_classes)),
     )
 

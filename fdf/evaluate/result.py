@@ -48,8 +48,8 @@ class DataFacts:
 
     Attributes:
         training: most training faces that may be looked at for memorization.
-        eaten: faces of photos that the generator, or one that it began with, may have learnt from: figures flatter it there.
-            None if the file doesn't lie in its run's folder: then nobody knows.
+        eaten: how many of them the generator, or one that it began with, may have learnt from: figures flatter it there.
+            None if no folder above the file can be told to be its run's: then nobody knows.
     """
 
     index_sha256: str

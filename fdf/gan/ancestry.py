@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fdf.errors import DataError
+from fdf.errors import DataError, ModelError
 from fdf.gan.config import DataConfig
 from fdf.gan.lineage import FACES_FILE, LINEAGE_FILE, lineage_digest, read_faces
 from fdf.gan.run import Run, read_header, run_of
@@ -44,7 +44,7 @@ class Before:
         """
         run = run_of(path)
         checkpoint = path if path.is_file() else run.latest()
-        body, pictures = _vouched(run, checkpoint)
+        body, pictures = vouched(run, checkpoint)
         older = body.pop("ancestors")
         said = {"run": run.path.name, "pictures": pictures, "checkpoint_sha256": file_sha256(checkpoint)}
         return cls(checkpoint, ({**said, **body}, *older), _faces_eaten_by(run.path, pictures))
@@ -56,7 +56,7 @@ class Before:
         Raises:
             DataError: what was written down is not what the checkpoint is of.
         """
-        return cls(ancestors=tuple(_vouched(run, run.latest())[0]["ancestors"])) if run else cls()
+        return cls(ancestors=tuple(vouched(run, run.latest())[0]["ancestors"])) if run else cls()
 
 
 def voucher(run: Run) -> dict[str, str]:
@@ -64,12 +64,22 @@ def voucher(run: Run) -> dict[str, str]:
     return {"lineage": lineage_digest(run.read_json(LINEAGE_FILE)), "eaten": file_sha256(run.path / FACES_FILE)}
 
 
-def _vouched(run: Run, checkpoint: Path) -> tuple[dict[str, Any], int]:
-    """The lineage of a checkpoint and the pictures it has seen, if what lies beside it is what it was made from."""
+def vouched(run: Run, checkpoint: Path) -> tuple[dict[str, Any], int]:
+    """The lineage of a checkpoint and the pictures it has seen, if what lies beside it is what it was made from.
+
+    Raises:
+        DataError: it isn't, or the checkpoint, from before there were digests, doesn't say. ModelError: a damaged checkpoint.
+    """
     header, body = read_header(checkpoint), run.read_json(LINEAGE_FILE)
-    found = {"lineage": lineage_digest(body), "eaten": _digest(run.path / FACES_FILE)}
+    files = {"lineage": LINEAGE_FILE, "eaten": FACES_FILE}
+    if not files.keys() & header.keys():
+        raise DataError(
+            f"What {checkpoint} ate is not known: it carries no digests of its run's files, so it may be of any run",
+            expected=f"a checkpoint with the digests of {' and '.join(files.values())}, as `fdf train` writes them",
+            action="Train anew",
+        )
+    found = {"lineage": lineage_digest(body), "eaten": eaten_digest(run.path)}
     if strange := [name for name, digest in found.items() if header.get(name) != digest]:
-        files = {"lineage": LINEAGE_FILE, "eaten": FACES_FILE}
         raise DataError(
             f"What {checkpoint} ate is not known: {' and '.join(files[name] for name in strange)} of its run "
             "isn't what it was made from",
@@ -79,7 +89,43 @@ def _vouched(run: Run, checkpoint: Path) -> tuple[dict[str, Any], int]:
     return body, int(header["pictures"])
 
 
-def _digest(path: Path) -> str:
+def provenance(run: Run, checkpoint: Path) -> dict[str, str]:
+    """What an export of a checkpoint says of its run, its rights and what it ate; what is empty is left out.
+
+    `eaten_sha256` is what it is known by: a start with other flags writes the lineage anew, what was eaten never changes.
+
+    Raises:
+        DataError: what it ate isn't known. ModelError: a damaged checkpoint, or one of other networks than its run's.
+    """
+    body, pictures = vouched(run, checkpoint)
+    mine = run.read_json("run.json", "architecture")["architecture"]
+    theirs = read_header(checkpoint)["architecture"]
+    if theirs != mine:  # runs of two sizes on the same shards have the same digests
+        wanted, got = (f"{one['size']} at {one['resolution']} px" for one in (mine, theirs))
+        raise ModelError(
+            f"{checkpoint} is a checkpoint of another architecture than its run's",
+            expected=wanted,
+            got=got if got != wanted else f"{got} of other widths",
+            action="Bring it back to the run that wrote it",
+        )
+    digests = voucher(run)
+    stated = {
+        "run": run.path.name,
+        "pictures": str(pictures),
+        "rights_class": body["weights_rights_class"],
+        "conflict": body["conflict"],
+        "index_sha256": body["index_sha256"],
+        "lineage_sha256": digests["lineage"],
+        "eaten_sha256": digests["eaten"],
+        "forced": "; ".join(body["forced"]),
+        "begun_with": "; ".join(f"{one['run']} at {one['pictures']} pictures" for one in body["ancestors"]),
+    }
+    return {name: value for name, value in stated.items() if value}
+
+
+def eaten_digest(folder: Path) -> str:
+    """SHA-256 of the list of faces of a run, by which its models know it; `nothing` where there is no list."""
+    path = folder / FACES_FILE
     return file_sha256(path) if path.is_file() else "nothing"
 
 

@@ -36,8 +36,8 @@ def card(
     """Lines of the card, Markdown."""
     arch = meta["architecture"]
     yield f"# Face generator `{arch['size']}`, {arch['resolution']} px\n"
-    yield "Fills the hole where a face was, from what is round it, up to seven keypoints and chance. It never sees the face"
-    yield f"that it replaces. Made with fdf {__version__}.\n"
+    yield "Fills the hole where a face was, from what is round it, up to seven keypoints and chance. Nothing in the hole ever"
+    yield f"reaches it. Made with fdf {__version__}.\n"
     if lineage["forced"]:
         yield "> **Trained against objections** (`--force`): " + "; ".join(lineage["forced"]) + ".\n"
     yield from _eaten(lineage)
@@ -62,6 +62,7 @@ def _eaten(lineage: Mapping[str, Any]) -> Iterator[str]:
     yield f"| signals against use | looked for from {first} to {last}, by {_listed(lineage['policies'])} |"
     yield f"| decisions | {_listed(lineage['decisions'])} |"
     yield f"| shards | {len(lineage['shards'])}, index SHA-256 `{lineage['index_sha256']}` |"
+    yield f"| packed from | {_manifest(lineage)} |"
     for one in lineage.get("ancestors", ()):
         yield f"| **before it began** | with the weights of {_ancestor(one)} |"
     yield ""
@@ -73,8 +74,14 @@ def _ancestor(one: Mapping[str, Any]) -> str:
     return (
         f"`{one['run']}` at {one['pictures']:,} pictures of {one['resolution']} px: drawn from {one['faces']:,} faces of "
         f"{one['photos']:,} photos, {one['synthetic_faces']:,} of them rendered; {_listed(one['licenses'])}; signals looked "
-        f"for from {first} to {last}; index SHA-256 `{one['index_sha256']}`, checkpoint `{one['checkpoint_sha256']}`"
+        f"for from {first} to {last}; index SHA-256 `{one['index_sha256']}`, {_manifest(one)}, checkpoint "
+        f"`{one['checkpoint_sha256']}`"
     )
+
+
+def _manifest(lineage: Mapping[str, Any]) -> str:
+    digest = lineage.get("manifest_sha256")  # runs that were begun by an older fdf have no such key
+    return f"manifest SHA-256 `{digest}`" if digest else "a manifest that their index doesn't name"
 
 
 def _rights(lineage: Mapping[str, Any]) -> Iterator[str]:

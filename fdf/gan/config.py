@@ -34,10 +34,14 @@ class DataConfig(Config):
     )
     ellipse_share: float = Field(0.5, ge=0, le=1, description="Holes that are ellipses; the others are boxes.")
     box_scale: tuple[float, float] = Field(
-        (1.0, 1.25), description="Sides of the hole over those of the face box, evenly from the first to the second."
+        (1.0, 1.25),
+        description="Sides of the hole over those of the face box, 1 to 4, evenly from the first to the second.",
     )
     box_shift: float = Field(
-        0.05, ge=0, le=0.5, description="How far the hole's middle may move, as a share of the box's sides."
+        0.05,
+        ge=0,
+        le=0.5,
+        description="How far the hole's middle may move, as a share of the box's sides; less where it would bare the face.",
     )
     keypoint_drop: float = Field(0.1, ge=0, le=1, description="Share of single keypoints that are withheld.")
     keypoints_drop_all: float = Field(
@@ -51,8 +55,8 @@ class DataConfig(Config):
     @model_validator(mode="after")
     def _ordered(self) -> DataConfig:
         low, high = self.box_scale
-        if not 0.5 <= low <= high <= 4:
-            raise ValueError("box_scale needs two numbers from 0.5 to 4, the smaller one first")
+        if not 1 <= low <= high <= 4:  # a smaller hole would bare the face
+            raise ValueError("box_scale needs two numbers from 1 to 4, the smaller one first")
         return self
 
 
@@ -84,7 +88,9 @@ class OptimizerConfig(Config):
 class RunConfig(Config):
     """How far, how large the steps, what is written down on the way."""
 
-    pictures: int = Field(20_000, ge=1, description="Pictures to train on, repeats counted.")
+    pictures: int = Field(
+        20_000, ge=1, description="Pictures to train on, repeats counted; the run ends with the step that reaches them."
+    )
     batch: int = Field(16, ge=1, description="Pictures in a step, over all processes and accumulations.")
     accumulate: int = Field(1, ge=1, description="Parts of a process's share of a step: more need less memory.")
     seed: int = Field(0, ge=0, lt=2**31, description="Another seed, another run.")

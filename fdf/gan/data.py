@@ -28,6 +28,7 @@ import pyarrow as pa
 
 from fdf.errors import DataError, FdfError
 from fdf.gan.config import DataConfig
+from fdf.gan.holes import hidden, hole
 from fdf.store.shards import INDEX, ShardEntry, open_shards
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 MIRRORED: Final = (0, 2, 1, 4, 3, 6, 5)
 """Where the keypoints are found after a flip: left and right change places. COCO order, see `fdf.schema.KEYPOINT_NAMES`."""
-ELLIPSE: Final = 1.15
-"""Axes of an elliptic hole over the sides of the box: one inscribed in the box itself would leave the jaw's corners bare."""
 
 _WORD: Final = pa.dictionary(pa.int32(), pa.string())
 ROWS: Final = pa.schema(
@@ -268,18 +267,6 @@ def _covers(box: Sequence[float], side: int) -> bool:
     return min(x1, 1) - max(x0, 0) >= 1 / side and min(y1, 1) - max(y0, 0) >= 1 / side
 
 
-def hole(box: np.ndarray, resolution: int, *, ellipse: bool) -> np.ndarray:
-    """Mask of the removed part: float32 (R, R), 1 where the box or the ellipse round it covers a pixel's centre."""
-    x0, y0, x1, y1 = (float(value) for value in box)
-    centres = np.arange(resolution, dtype=np.float32) + 0.5
-    if not ellipse:
-        inside = ((centres >= y0) & (centres < y1))[:, None] & ((centres >= x0) & (centres < x1))[None, :]
-        return inside.astype(np.float32)
-    across = (centres - (x0 + x1) / 2) / max((x1 - x0) / 2 * ELLIPSE, 0.5)
-    down = (centres - (y0 + y1) / 2) / max((y1 - y0) / 2 * ELLIPSE, 0.5)
-    return (across[None, :] ** 2 + down[:, None] ** 2 <= 1).astype(np.float32)
-
-
 def vary(
     picture: np.ndarray, box: np.ndarray, keypoints: np.ndarray, config: DataConfig, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -300,11 +287,10 @@ def vary(
         picture, x0, x1 = picture[:, ::-1], side - x1, side - x0
         keypoints = keypoints[list(MIRRORED)] * np.array([-1, 1, 1], np.float32) + np.array([side, 0, 0], np.float32)
     low, high = config.box_scale
-    half_width, half_height = ((low + (high - low) * scale) * span / 2 for span in (x1 - x0, y1 - y0))
-    middle_x = (x0 + x1) / 2 + (2 * shift_x - 1) * config.box_shift * (x1 - x0)
-    middle_y = (y0 + y1) / 2 + (2 * shift_y - 1) * config.box_shift * (y1 - y0)
-    wide = np.array([middle_x - half_width, middle_y - half_height, middle_x + half_width, middle_y + half_height])
-    mask = hole(wide, side, ellipse=bool(ellipse < config.ellipse_share))
+    shift = ((2 * shift_x - 1) * config.box_shift, (2 * shift_y - 1) * config.box_shift)
+    is_ellipse = bool(ellipse < config.ellipse_share)
+    wide = hidden((x0, y0, x1, y1), low + (high - low) * scale, shift, ellipse=is_ellipse)
+    mask = hole(wide, side, ellipse=is_ellipse)
     there = (keypoints[:, 2] >= config.keypoint_confidence) & np.isfinite(keypoints).all(axis=1)
     there &= (np.array(drops) >= config.keypoint_drop) & (drop_all >= config.keypoints_drop_all)
     points = np.where(there[:, None], np.concatenate([keypoints[:, :2], np.ones((7, 1))], axis=1), 0)

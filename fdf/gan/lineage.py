@@ -25,7 +25,8 @@ from fdf.consent.licenses import RELEASABLE, RIGHTS, combined_rights
 from fdf.errors import DataError
 from fdf.gan.config import DataConfig
 from fdf.gan.data import Faces, first_order
-from fdf.store.files import atomic_file, disk_errors
+from fdf.store.files import atomic_file, disk_errors, file_sha256
+from fdf.store.shards import INDEX, MANIFEST, packed_from
 
 ALLOWING: Final = frozenset({"allowed_by_licence"})
 """Consent decisions that allow a face to be learnt from. What isn't listed refuses."""
@@ -38,7 +39,8 @@ class Lineage:
     """What a run eats.
 
     Attributes:
-        index_sha256: of the index of the shards; `shards`: path, SHA-256, rights class and number of samples of each.
+        index_sha256: of the index of the shards; `manifest_sha256`: of the manifest that they were packed from, None where an
+            older index doesn't say; `shards`: path, SHA-256, rights class and number of samples of each.
         faces, photos, owners: how many.
         synthetic_faces: rendered people, whose photos lie under a host in `.invalid` (RFC 2606), which never existed.
         sources, licenses, rights_classes, decisions, policies: value → faces.
@@ -52,6 +54,7 @@ class Lineage:
     """
 
     index_sha256: str
+    manifest_sha256: str | None
     shards: tuple[dict[str, Any], ...]
     resolution: int
     faces: int
@@ -77,9 +80,12 @@ class Lineage:
 def lineage_digest(body: Mapping[str, Any]) -> str:
     """SHA-256 of a lineage as `to_dict` gives it or JSON brings it back, without `forced`, which a later start may add to.
 
-    Checkpoints carry it: so weights can't be taken for those of another run, nor a lineage be cut after them.
+    Checkpoints carry it: so weights can't be taken for those of another run, nor a lineage be cut after them. A manifest that
+    isn't known counts as one that isn't named: runs that were begun before it was go on.
     """
     fixed = {key: value for key, value in body.items() if key != "forced"}
+    if fixed.get("manifest_sha256") is None:
+        fixed.pop("manifest_sha256", None)
     return hashlib.sha256(json.dumps(fixed, sort_keys=True, default=list).encode()).hexdigest()
 
 
@@ -93,6 +99,7 @@ def objections(faces: Faces, config: DataConfig, day: date) -> Iterator[str]:
     """Why these faces should not be learnt from; nothing if all is well."""
     if faces.altered:
         yield f"{len(faces.altered)} shards are not the ones that the index names, first {faces.altered[0]}"
+    yield from _of_another_manifest(faces)
     refused = {name: count for name, count in _counts(faces, "consent_decision").items() if name not in ALLOWING}
     if refused:
         what = ", ".join(f"{count} × {name}" for name, count in refused.items())
@@ -114,6 +121,19 @@ def objections(faces: Faces, config: DataConfig, day: date) -> Iterator[str]:
         yield (
             f"signals of {sum(stale.values())} faces were looked at before {oldest}, the earliest on {min(stale)}: "
             "they may have changed"
+        )
+
+
+def _of_another_manifest(faces: Faces) -> Iterator[str]:
+    """Whether the build's manifest was made anew since its shards were packed. Shards that lie alone are believed."""
+    before, manifest = packed_from(faces.folder / INDEX), faces.folder.absolute().parent / MANIFEST
+    if before is None or not manifest.is_file():
+        return
+    now = file_sha256(manifest)
+    if now != before:
+        yield (
+            f"the shards are not packed from the manifest beside them (SHA-256 {now[:12]}…), but from another one "
+            f"({before[:12]}…): faces may have been taken back since. `fdf build … --from shard --rebuild` packs them again"
         )
 
 
@@ -153,6 +173,7 @@ def lineage(faces: Faces, forced: Collection[str] = (), ancestors: Collection[Ma
     worst = max(eaten, key=RIGHTS.index)
     return Lineage(
         index_sha256=faces.digest,
+        manifest_sha256=packed_from(faces.folder / INDEX),
         shards=tuple(
             {"path": e.path, "sha256": e.sha256, "rights_class": e.rights_class, "split": e.split, "samples": e.samples}
             for e in faces.entries

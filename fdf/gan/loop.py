@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, Final, Literal
 
 import torch
 
-from fdf.errors import DataError, FdfError, UsageError
+from fdf.errors import DataError, FdfError, MachineError, UsageError
 from fdf.gan.ancestry import Before, inherited_objections, voucher
 from fdf.gan.card import write_card
 from fdf.gan.config import TrainRecipe, differences, load_train_recipe
@@ -39,7 +40,7 @@ class Request:
         shards: a build; may be left out with `resume`.
         recipe: all settings. With `resume` they may differ from the ones before, but not in networks, faces or seed.
         runs: where the run's numbered folder goes.
-        resume: a run to go on with, from its latest checkpoint.
+        resume: a run to go on with, from its latest checkpoint; or one of its checkpoints, then later ones are set aside.
         device: auto, cpu or cuda.
         workers: processes that decode; None: as the device needs.
         force: train in spite of stale, refusing or altered shards; the card will say so.
@@ -86,7 +87,7 @@ def train(request: Request, report: Report = lambda _: None) -> Result | None:
             expected="either a run to resume, or one to begin with",
             action="Leave one of them out",
         )
-    run = Run.find(request.resume) if request.resume else None
+    run = Run.resumed(request.resume) if request.resume else None
     recipe = request.recipe.resolved()
     changes = _allowed_changes(run, recipe) if run else ()
     shards = request.shards or (Path(run.read_json("run.json", "shards", "starts")["shards"]) if run else None)
@@ -124,7 +125,8 @@ def train(request: Request, report: Report = lambda _: None) -> Result | None:
 
 
 def _allowed_changes(run: Run, recipe: TrainRecipe) -> tuple[str, ...]:
-    changes = tuple(differences(load_train_recipe(run.recipe), recipe))
+    before = load_train_recipe(run.recipe)
+    changes = tuple(differences(before, recipe))
     fixed = [change for change in changes if change.startswith(("model.", "run.seed", "data.split", "data.rights"))]
     if fixed:
         raise UsageError(
@@ -132,6 +134,14 @@ def _allowed_changes(run: Run, recipe: TrainRecipe) -> tuple[str, ...]:
             expected="only settings that a run may change on its way",
             got="; ".join(fixed),
             action="Start a new run without --resume",
+        )
+    asked, seen = recipe.run.pictures, int(read_header(run.latest())["pictures"])
+    if asked != before.run.pictures and asked < seen:  # the same number as before: it is finished, and stays as it is
+        raise UsageError(
+            f"{run.path} has seen more pictures than were asked for now",
+            expected=f"--pictures {seen} or more",
+            got=f"{asked}",
+            action="To go back, name an earlier checkpoint: `--resume RUN/checkpoints/….safetensors`",
         )
     return changes
 
@@ -178,27 +188,41 @@ def _prepare(
         "forced": list(forced),
     }  # fmt: skip
     if run:
-        run.rewind(trainer.pictures)
-        body = run.read_json("run.json", "starts")
-        forced = [*dict.fromkeys([*(text for past in body["starts"] for text in past["forced"]), *forced])]
-        body["starts"].append(start)
-    else:
-        if before.ancestors:
-            start["begun_with"] = {key: before.ancestors[0][key] for key in ("run", "pictures")}
-        run = Run.new(runs, f"{trainer.arch.size}-{trainer.arch.resolution}")
-        networks = {"generator": trainer.generator, "discriminator": trainer.discriminator}
-        body = {
-            "format": "fdf-run-1",
-            "shards": str(shards.resolve()),
-            "architecture": trainer.arch.to_dict(),
-            "parameters": {key: sum(p.numel() for p in network.parameters()) for key, network in networks.items()},
-            "starts": [start],
-        }
-        write_faces(faces, recipe.run.seed, run.path / FACES_FILE, before.eaten)
-    run.write_json(LINEAGE_FILE, lineage(faces, forced, before.ancestors).to_dict())
-    run.write_json("run.json", body)
+        with run.advice("That the run goes on"):
+            return _again(run, recipe, shards, trainer.pictures, start)
+    if before.ancestors:
+        start["begun_with"] = {key: before.ancestors[0][key] for key in ("run", "pictures")}
+    run = Run.new(runs, f"{trainer.arch.size}-{trainer.arch.resolution}")
+    networks = {"generator": trainer.generator, "discriminator": trainer.discriminator}
+    body = {
+        "format": "fdf-run-1",
+        "shards": str(shards.resolve()),
+        "architecture": trainer.arch.to_dict(),
+        "parameters": {key: sum(p.numel() for p in network.parameters()) for key, network in networks.items()},
+        "starts": [start],
+    }
+    try:
+        with run.advice("What the run will eat"):
+            write_faces(faces, recipe.run.seed, run.path / FACES_FILE, before.eaten)
+            run.write_json(LINEAGE_FILE, lineage(faces, forced, before.ancestors).to_dict())
+            write_bytes(run.recipe, recipe.to_toml().encode())
+            run.write_json("run.json", body)  # last: with it the folder is a run
+    except MachineError:
+        shutil.rmtree(run.path, ignore_errors=True)  # made above, and nobody's yet
+        raise
+    return run
+
+
+def _again(run: Run, recipe: TrainRecipe, shards: Path, pictures: int, start: dict[str, Any]) -> Run:
+    """Write down that a run goes on. Its lineage stays, the faces being the same; what was overruled is added."""
+    if aside := run.rewind(pictures):
+        start["set_aside"] = aside
+    body = run.read_json("run.json", "starts")
+    forced = [*dict.fromkeys(text for one in (*body["starts"], start) for text in one["forced"])]
+    run.write_json(LINEAGE_FILE, run.read_json(LINEAGE_FILE) | {"forced": forced})
+    run.write_json("run.json", body | {"shards": str(shards.resolve()), "starts": [*body["starts"], start]})
     write_bytes(run.recipe, recipe.to_toml().encode())
-    if trainer.pictures:  # what was overruled holds for the checkpoint that is there, too
+    if pictures:  # what was overruled holds for the checkpoint that is there, too
         write_card(run, read_header(run.latest()))
     return run
 
@@ -219,6 +243,9 @@ class _Loop:
         self._before, self._began, self._first = seconds, time.perf_counter(), trainer.pictures
         self._waited = self._window_waited = 0.0
         self._window = (self._began, trainer.pictures)
+        settings = trainer.recipe.run
+        ahead = max(settings.pictures - trainer.pictures, 0)
+        self._total = trainer.pictures + math.ceil(ahead / settings.batch) * settings.batch  # steps are whole
         self._log: Log | None = None
         self._voucher = voucher(run) if run else {}
 
@@ -249,9 +276,8 @@ class _Loop:
                     save = due(settings.checkpoint_every)
                     if save or due(settings.metrics_every):
                         self._measure()
-                    if samples and self.run and self._log and due(settings.sample_every):
-                        grid = samples.draw(trainer.ema, self.run.path / "samples" / f"{trainer.pictures:09d}.png")
-                        self._log.picture("samples", grid, trainer.pictures)
+                    if samples and due(settings.sample_every):
+                        self._draw(samples)
                     if save:
                         self._save()
         finally:
@@ -301,7 +327,13 @@ class _Loop:
             self._refuse("the loss is no number any more (" + ", ".join(f"{k} {v:.4g}" for k, v in means.items()) + ")")
         if self._log:
             self._log.write(line)
-            self.report({**line, "total": trainer.recipe.run.pictures})
+            self.report({**line, "total": self._total})
+
+    def _draw(self, samples: Samples) -> None:
+        if self.run and self._log:
+            with self.run.advice("A sample grid"):
+                grid = samples.draw(self.trainer.ema, self.run.path / "samples" / f"{self.trainer.pictures:09d}.png")
+            self._log.picture("samples", grid, self.trainer.pictures)
 
     def _save(self) -> None:
         """Checkpoint and card; the other processes wait."""
@@ -313,7 +345,8 @@ class _Loop:
             seconds = self._before + time.perf_counter() - self._began
             meta |= {"seconds": round(seconds, 3), "faces": self.faces.fingerprint, **self._voucher}
             self.run.save(tensors, meta, keep=trainer.recipe.run.keep)
-            write_card(self.run, meta)
+            with self.run.advice("The card"):
+                write_card(self.run, meta)
         trainer.where.wait()
 
     def _refuse(self, what: str) -> None:

@@ -12,6 +12,7 @@ RUNS/00001-tiny-64/recipe.toml        all settings; `fdf train --recipe` takes i
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -29,27 +30,33 @@ if TYPE_CHECKING:
     from fdf.gan.networks import Architecture, Generator
 
 FORMAT: Final = "fdf-checkpoint-1"
+_CHECKPOINTS: Final = "checkpoints"
 _NUMBER: Final = re.compile(r"(\d{5,})-")
 _CHECKPOINT: Final = re.compile(r"(\d{9,})\.safetensors")
 
 
 class Run:
-    """One run's folder, there already."""
+    """One run's folder, there already.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        until: take the run as if this checkpoint were its latest.
+    """
+
+    def __init__(self, path: Path, until: Path | None = None) -> None:
+        self.path, self._until = path, until
 
     @classmethod
     def new(cls, runs: Path, name: str) -> Run:
         """Make the next numbered folder below `runs`; two runs that begin at once get two numbers."""
-        make_folder(runs)
+        with cls(runs).advice("The folder of a new run"):
+            make_folder(runs)
         taken = [int(found[1]) for path in runs.iterdir() if (found := _NUMBER.match(path.name))]
         number = max(taken, default=0) + 1
         while True:
-            path = runs / f"{number:05d}-{name}"
-            with contextlib.suppress(FileExistsError), disk_errors(runs):
-                path.mkdir()
-                return cls(path)
+            run = cls(runs / f"{number:05d}-{name}")
+            with run.advice("The folder of a new run"), disk_errors(runs), contextlib.suppress(FileExistsError):
+                run.path.mkdir()
+                return run
             number += 1
 
     @classmethod
@@ -64,6 +71,24 @@ class Run:
                 f"{path} is no run", expected="a folder that `fdf train` wrote, such as runs/00001-tiny-64"
             )
         return cls(path)
+
+    @classmethod
+    def resumed(cls, path: Path) -> Run:
+        """A run to go on with: its folder, or the checkpoint to go on from as if it were the latest.
+
+        Raises:
+            UsageError: neither.
+        """
+        if not path.is_file():
+            return cls.find(path)
+        run = run_of(path)
+        names = [checkpoint.name for _, checkpoint in run.checkpoints()]
+        if path.name not in names or path.parent.name != _CHECKPOINTS:
+            raise UsageError(
+                f"{path} is no checkpoint of {run.path}",
+                expected=f"one of {', '.join(names) or 'none'} in its folder {_CHECKPOINTS}",
+            )
+        return cls(run.path, run.path / _CHECKPOINTS / path.name)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -116,7 +141,11 @@ class Run:
 
     def checkpoints(self) -> list[tuple[int, Path]]:
         """Pictures seen and path of each checkpoint, the latest last."""
-        found = ((_CHECKPOINT.fullmatch(path.name), path) for path in self.path.glob("checkpoints/*.safetensors"))
+        every = self._every_checkpoint()
+        return [one for one in every if one[0] <= int(self._until.stem)] if self._until else every
+
+    def _every_checkpoint(self) -> list[tuple[int, Path]]:
+        found = ((_CHECKPOINT.fullmatch(path.name), path) for path in self.path.glob(f"{_CHECKPOINTS}/*.safetensors"))
         return sorted((int(match[1]), path) for match, path in found if match)
 
     def latest(self) -> Path:
@@ -136,21 +165,33 @@ class Run:
         Raises:
             MachineError: the disk refuses; the checkpoints before are whole.
         """
-        path = self.path / "checkpoints" / f"{meta['pictures']:09d}.safetensors"
-        before = self.checkpoints()
-        try:
+        path = self.path / _CHECKPOINTS / f"{meta['pictures']:09d}.safetensors"
+        with self.advice(f"The checkpoint at {meta['pictures']:,} pictures"):
             write_checkpoint(path, tensors, meta)
-        except MachineError as error:
-            left = f"The last whole checkpoint has seen {before[-1][0]:,} pictures. " if before else ""
-            raise MachineError(
-                f"The checkpoint at {meta['pictures']:,} pictures was not written: {error.problem}",
-                action=f"{left}Free some space, then go on with `fdf train --resume {self.path}`"
-                if before
-                else "Free some space and start again",
-            ) from error
         for _, old in self.checkpoints()[:-keep]:
             old.unlink(missing_ok=True)
         return path
+
+    @contextlib.contextmanager
+    def advice(self, what: str) -> Iterator[None]:
+        """Say of what the disk refuses to take how the run goes on, instead of how a build would.
+
+        Raises:
+            MachineError: `what` was not written; the checkpoints before are whole.
+        """
+        try:
+            yield
+        except MachineError as error:
+            before = self.checkpoints()
+            mend = error.action if error.expected else "Free some space"  # where it is full, nothing else is expected
+            raise MachineError(
+                f"{what} was not written: {error.problem}",
+                expected=error.expected,
+                action=f"The last whole checkpoint has seen {before[-1][0]:,} pictures. {mend}, then go on with "
+                f"`fdf train --resume {self.path}`"
+                if before
+                else f"{mend} and start again",
+            ) from error
 
     def metrics(self) -> list[dict[str, Any]]:
         """All lines of metrics so far."""
@@ -163,44 +204,71 @@ class Run:
                 lines.append(json.loads(line))
         return lines
 
-    def rewind(self, pictures: int) -> None:
-        """Forget what was measured after a checkpoint, and what a killed process left half-written."""
+    def rewind(self, pictures: int) -> list[str]:
+        """Forget what was measured after a checkpoint, and what a killed process left half-written.
+
+        Checkpoints after the one that the run is gone on from are set aside, under names that are no checkpoint's; returns
+        these.
+        """
         remove_leftovers(self.path)
+        before = {path for _, path in self.checkpoints()}
+        aside = [_set_aside(path) for _, path in self._every_checkpoint() if path not in before]
+        self._until = None
         kept = [line for line in self.metrics() if line["pictures"] <= pictures]
         write_bytes(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept).encode())
+        return aside
+
+
+def _set_aside(path: Path) -> str:
+    names = (f"{path.stem}.aside{number or ''}{path.suffix}" for number in itertools.count())
+    free = next(name for name in names if not path.with_name(name).exists())
+    with disk_errors(path):
+        path.rename(path.with_name(free))
+    return free
 
 
 class Log:
     """Appends metrics to metrics.jsonl and, where tensorboard is installed, to its event files."""
 
     def __init__(self, run: Run, pictures: int) -> None:
-        self._file = (run.path / "metrics.jsonl").open("a", encoding="utf-8")
+        self._run, self._path = run, run.path / "metrics.jsonl"
         self._board: Any = None
-        with contextlib.suppress(ImportError):
-            from torch.utils.tensorboard import SummaryWriter
+        with self._writing("The log"):
+            self._file = self._path.open("a", encoding="utf-8")
+            with contextlib.suppress(ImportError):
+                from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(run.path / "tensorboard"), purge_step=pictures or None)
+                self._board = SummaryWriter(str(run.path / "tensorboard"), purge_step=pictures or None)
 
     def write(self, line: Mapping[str, Any]) -> None:
         """One line."""
-        with disk_errors(Path(self._file.name)):
+        with self._writing(f"The line of metrics at {line['pictures']:,} pictures"):
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()
-        if self._board is not None:
-            for name, value in line.items():
-                if isinstance(value, int | float):
-                    self._board.add_scalar(name, value, line["pictures"])
+            if self._board is not None:
+                for name, value in line.items():
+                    if isinstance(value, int | float):
+                        self._board.add_scalar(name, value, line["pictures"])
 
     def picture(self, name: str, pixels: Any, pictures: int) -> None:
         """A picture (H, W, 3) for tensorboard."""
         if self._board is not None:
-            self._board.add_image(name, pixels, pictures, dataformats="HWC")
+            with self._writing(f"The picture at {pictures:,} pictures"):
+                self._board.add_image(name, pixels, pictures, dataformats="HWC")
 
     def close(self) -> None:
         """Flush and close."""
-        self._file.close()
+        # Every line was flushed; what may be left is one that the disk refused, which was said.
+        with contextlib.suppress(OSError):
+            self._file.close()
         if self._board is not None:
-            self._board.close()
+            with self._writing("The last of tensorboard"):
+                self._board.close()
+
+    @contextlib.contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        with self._run.advice(what), disk_errors(self._path):
+            yield
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
@@ -247,7 +315,7 @@ def _opened(path: Path, framework: str = "pt") -> Iterator[tuple[Any, dict[str, 
         raise ModelError(
             f"{path} can't be read as a checkpoint ({error})",
             expected=f"safetensors that `fdf train` wrote ({FORMAT})",
-            action="Remove it: a run goes on from the checkpoint before",
+            action="Name the one before it, or remove it: a run goes on from the checkpoint before",
         ) from error
 
 

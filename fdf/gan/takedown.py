@@ -1,19 +1,33 @@
-"""Taking something back: which checkpoints and exports have seen a photo, or the photos of an owner."""
+"""Taking something back: which checkpoints and exports have seen a photo, or the photos of an owner.
+
+A model is of the run whose list of faces has the digest that the model carries, wherever either lies and whatever it is called
+now. A model without that digest, from before there were any, names a run and an index of shards, which others may share: that
+is enough to say that it has seen a photo, and never enough to say that it hasn't.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fdf.errors import ModelError, UsageError
+from fdf.gan.ancestry import eaten_digest
 from fdf.gan.lineage import FACES_FILE, LINEAGE_FILE, read_faces
 from fdf.store.files import file_sha256
 from fdf.vision.sessions import session
+
+FaceKey = tuple[str, str, str]
+"""Source, photo_id and face_id. Ids of photos alone are shared: builds of `fdf synth` give one id to different people."""
+
+_KEY: Final = ("source", "photo_id", "face_id")
+_CHECKPOINT: Final = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -46,19 +60,28 @@ class RunThatAte:
 
 
 @dataclass(frozen=True)
+class Stranger:
+    """A file with weights of which it isn't known what they have seen. `why`: half a sentence."""
+
+    path: Path
+    why: str
+
+
+@dataclass(frozen=True)
 class Eaten:
     """Who has seen given photos.
 
     Attributes:
         runs: looked at; `ate`: those with models that have seen one.
         unknown: photos and owners asked for that no run may ever have drawn.
-        strangers: models given whose run isn't among the runs: nothing is known of them.
+        strangers: models, given or in a run's folder, that can't be cleared: their run isn't among the runs, or they don't
+            say for certain which it is and none that it may be has seen a photo.
     """
 
     runs: int
     ate: tuple[RunThatAte, ...]
     unknown: tuple[str, ...]
-    strangers: tuple[Path, ...]
+    strangers: tuple[Stranger, ...]
 
 
 def models_that_ate(
@@ -70,58 +93,57 @@ def models_that_ate(
         runs: folders of runs, or folders with such folders.
         photo_ids: ids of photos within their source.
         owners: ids of owners whose photos are meant, all of them.
-        models: exported files that lie elsewhere, or folders with such files; their metadata names their run.
+        models: exports and checkpoints that lie elsewhere, or folders with such files; they say of which run they are.
 
     Raises:
         UsageError: there is no run, or no such model.
         DataError: a run with models that doesn't say what it ate, or says it in a damaged file.
     """
-    folders = sorted({folder for path in runs for folder in _runs_below(path)})
-    elsewhere = {path: _said(path) for given in models for path in _exports_at(given)}
+    folders = [_Folder(path) for path in sorted({folder for path in runs for folder in _runs_below(path)})]
+    files = _files(folders, models)
+    origins = {file.path: _origins(file, folders) for file in files}
     photos, names = (pa.array(sorted(ids), pa.string()) for ids in (photo_ids, owners))
-    known, mine, ate = set[str](), set[Path](), list[RunThatAte]()
+    known, seen, ate = set[str](), set[Path](), list[RunThatAte]()
     for folder in folders:
-        index = _index_of(folder)
-        here = {path: said for path, said in elsewhere.items() if _made_by(said, folder.name, index)}
-        mine |= set(here)
-        files = _weights(folder, here)
-        if not files:
+        mine = [file for file in files if folder in origins[file.path]]
+        if not mine and all(file.home != folder.path for file in files):
             continue
-        table = read_faces(folder)
+        table = read_faces(folder.path)
         hit = table.filter(pc.or_(pc.is_in(table["photo_id"], photos), pc.is_in(table["owner_nsid"], names)))
         known |= set(hit["photo_id"].to_pylist()) | set(hit["owner_nsid"].to_pylist())
-        found = tuple(one for one in (_model(hit, *file) for file in files) if one is not None)
-        if found:
-            card = folder / "card.md"
-            seen = sorted({photo for one in found for photo in one.photos})
-            ate.append(RunThatAte(folder.name, folder, card if card.is_file() else None, tuple(seen), found))
-    unknown = tuple(sorted({*photo_ids, *owners} - known))
-    return Eaten(len(folders), tuple(ate), unknown, tuple(sorted(set(elsewhere) - mine)))
+        if found := tuple(one for one in (_model(hit, file) for file in mine) if one is not None):
+            seen |= {one.path for one in found}
+            card = folder.path / "card.md"
+            which = sorted({photo for one in found for photo in one.photos})
+            ate.append(RunThatAte(folder.path.name, folder.path, card if card.is_file() else None, tuple(which), found))
+    doubts = ((file.path, _doubt(file, origins[file.path])) for file in files if file.path not in seen)
+    strangers = tuple(Stranger(path, why) for path, why in sorted(doubts) if why)
+    return Eaten(len(folders), tuple(ate), tuple(sorted({*photo_ids, *owners} - known)), strangers)
 
 
-def photos_eaten(model: Path) -> frozenset[str] | None:
-    """Ids of the photos that an exported model may have learnt from, its ancestors' too; None if its run isn't above it.
+def face_key(row: Mapping[str, Any]) -> FaceKey:
+    """The key of a face, from the row of its sample in a shard."""
+    source, photo, face = (str(row[name]) for name in _KEY)
+    return source, photo, face
+
+
+def faces_eaten(model: Path) -> frozenset[FaceKey] | None:
+    """The faces that an exported model may have learnt from, its ancestors' too.
+
+    Returns:
+        Their keys; None if no folder above it can be told to be its run's.
 
     Raises:
         DataError: the run's list is damaged.
     """
-    said = _said(model)
-    for folder in model.resolve().parents:
-        if (folder / FACES_FILE).is_file() and _made_by(said, folder.name, _index_of(folder)):
-            table = read_faces(folder)
-            if (text := said.get("pictures", "")).isdigit():
-                table = table.filter(pc.less(table["first_picture"], int(text)))
-            return frozenset(table["photo_id"].to_pylist())
+    file = _File.read(model, None)
+    for path in model.resolve().parents:
+        if (path / FACES_FILE).is_file() and _origins(file, [_Folder(path)]):
+            table = read_faces(path, (*_KEY, "first_picture"))
+            if file.pictures is not None:
+                table = table.filter(pc.less(table["first_picture"], file.pictures))
+            return frozenset(zip(*(table[name].to_pylist() for name in _KEY), strict=True))
     return None
-
-
-def runs_that_ate(runs: Path, photo_ids: Collection[str]) -> dict[str, list[str]]:
-    """Which runs below a folder have models that have seen one of these photos: name of the run → its photos.
-
-    Raises:
-        As `models_that_ate`.
-    """
-    return {run.name: list(run.photos) for run in models_that_ate([runs], photo_ids).ate}
 
 
 def read_ids(path: Path) -> list[str]:
@@ -149,58 +171,135 @@ def _runs_below(path: Path) -> set[Path]:
     return found
 
 
-def _exports_at(path: Path) -> list[Path]:
-    found = sorted(path.rglob("*.onnx")) if path.is_dir() else [path] * path.is_file()
+def _below(folder: Path) -> list[Path]:
+    """Everything that looks like weights, checkpoints that were set aside, too."""
+    return sorted(path for kind in (".onnx", _CHECKPOINT) for path in folder.rglob(f"*{kind}"))
+
+
+def _models_at(path: Path) -> list[Path]:
+    found = _below(path) if path.is_dir() else [path] * path.is_file()
     if not found:
-        raise UsageError(f"There is no exported model at {path}", expected="an .onnx file, or a folder with some")
+        raise UsageError(f"There is no model at {path}", expected="an .onnx file, a checkpoint, or a folder with some")
     return found
 
 
-def _weights(folder: Path, elsewhere: dict[Path, dict[str, str]]) -> list[tuple[Path, str, int | None]]:
-    """Path, kind and pictures seen of all files with weights of a run."""
-    from fdf.gan.run import Run
+@dataclass(frozen=True)
+class _Folder:
+    """A run, by what its models say of it."""
 
-    exports = {path: _said(path) for path in sorted(folder.rglob("*.onnx"))} | elsewhere
-    numbers = ((path, said.get("pictures", "")) for path, said in exports.items())
-    return [
-        *((path, "checkpoint", max(pictures, _counted(path))) for pictures, path in Run(folder).checkpoints()),
-        *((path, "export", int(text) if text.isdigit() else None) for path, text in numbers),
-    ]
+    path: Path
+
+    @cached_property
+    def eaten(self) -> str:
+        return eaten_digest(self.path)
+
+    @cached_property
+    def index(self) -> str:
+        """The digest of the index of its shards; empty where the run doesn't say."""
+        try:
+            return str(json.loads((self.path / LINEAGE_FILE).read_text(encoding="utf-8"))["index_sha256"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
 
 
-def _counted(path: Path) -> int:
-    """How many pictures a checkpoint says that it has seen, whatever its name says; 0 where it can't be asked."""
+@dataclass(frozen=True)
+class _File:
+    """A file with weights: where it lies (`home`: the folder of a run, or None), and what it says, empty or None if nothing.
+
+    A damaged file says nothing, and may still have seen a photo.
+    """
+
+    path: Path
+    home: Path | None
+    kind: str
+    eaten: str
+    run: str
+    index: str
+    pictures: int | None
+
+    @classmethod
+    def read(cls, path: Path, home: Path | None) -> _File:
+        if path.suffix == _CHECKPOINT:
+            header = _header(path)
+            named = int(path.stem) if path.stem.isdecimal() else 0
+            # It counts as further than it says if its name does.
+            pictures = max(named, int(header["pictures"])) if header else named or None
+            return cls(path, home, "checkpoint", str(header.get("eaten", "")), "", "", pictures)
+        said = _said(path)
+        eaten, run, index, text = (said.get(name, "") for name in ("eaten_sha256", "run", "index_sha256", "pictures"))
+        return cls(path, home, "export", eaten, run, index, int(text) if text.isdecimal() else None)
+
+    def names(self, folder: _Folder) -> bool:
+        """Whether it says the name of a run and, if both say one, its index."""
+        return self.run == folder.path.name and (not self.index or not folder.index or self.index == folder.index)
+
+
+def _files(folders: Collection[_Folder], elsewhere: Collection[Path]) -> list[_File]:
+    """All files with weights, each once, with the innermost run that it lies in."""
+    found = dict[Path, _File]()
+    for folder in sorted(folders, key=lambda folder: -len(folder.path.resolve().parts)):
+        for path in _below(folder.path):
+            if path.resolve() not in found:
+                found[path.resolve()] = _File.read(path, folder.path)
+    for path in (path for given in elsewhere for path in _models_at(given)):
+        if path.resolve() not in found:
+            found[path.resolve()] = _File.read(path, None)
+    return sorted(found.values(), key=lambda file: (file.kind, file.path))
+
+
+def _origins(file: _File, folders: Collection[_Folder]) -> list[_Folder]:
+    """The runs that a file may be of.
+
+    Runs that ate the same in the same order have one digest: then place and name tell them apart if they can, and if they
+    can't it makes no difference to what was seen.
+    """
+    home = [folder for folder in folders if folder.path == file.home]
+    if not file.eaten:
+        return home if _settled(file, home) else [f for f in folders if f in home or file.names(f)]
+    fits = [folder for folder in folders if folder.eaten == file.eaten]
+    return [f for f in fits if f in home] or [f for f in fits if file.names(f)] or fits
+
+
+def _settled(file: _File, origins: Collection[_Folder]) -> bool:
+    """Whether a file is of these runs for certain: by its digest, or by its place if what it says doesn't contradict that."""
+    if file.eaten:
+        return bool(origins)
+    return any(folder.path == file.home and (not file.run or file.names(folder)) for folder in origins)
+
+
+def _doubt(file: _File, origins: Collection[_Folder]) -> str:
+    """Why nothing is known of a file in which no photo was found; empty if it is known to have seen none."""
+    if _settled(file, origins):
+        return ""
+    if file.eaten:
+        return f"none of these runs ate what it was made from ({FACES_FILE} of SHA-256 {file.eaten})"
+    if origins:
+        return "it carries no digest of what it ate, and other runs may have the name that it says: export it anew"
+    return "it doesn't say that it is of one of these runs"
+
+
+def _model(hit: pa.Table, file: _File) -> ModelFile | None:
+    """What a file has seen of the rows; None if nothing."""
+    rows = hit if file.pictures is None else hit.filter(pc.less(hit["first_picture"], file.pictures))
+    if not rows.num_rows:
+        return None
+    photos = tuple(sorted(set(rows["photo_id"].to_pylist())))
+    return ModelFile(file.path, file_sha256(file.path), file.kind, file.pictures, photos)
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """The header of a checkpoint; nothing if it can't be read."""
     from fdf.gan.run import read_header
 
     try:
-        return int(read_header(path)["pictures"])
-    except (ImportError, ModelError):  # no safetensors here, or damaged: then its name counts
-        return 0
-
-
-def _model(hit: pa.Table, path: Path, kind: str, pictures: int | None) -> ModelFile | None:
-    """What a file has seen of the rows; None if nothing."""
-    rows = hit if pictures is None else hit.filter(pc.less(hit["first_picture"], pictures))
-    if not rows.num_rows:
-        return None
-    return ModelFile(path, file_sha256(path), kind, pictures, tuple(sorted(set(rows["photo_id"].to_pylist()))))
+        return read_header(path)
+    except (ImportError, ModelError):  # no safetensors here, or damaged
+        return {}
 
 
 def _said(path: Path) -> dict[str, str]:
-    """The metadata of an exported model; nothing if it can't be read, since a damaged file may still have seen a photo."""
+    """The metadata of an exported model; nothing if it can't be read."""
     try:
         return dict(session(path).get_modelmeta().custom_metadata_map)
     except ModelError:
         return {}
-
-
-def _made_by(said: dict[str, str], name: str, index: str) -> bool:
-    return said.get("run") == name and (not index or said.get("index_sha256", index) == index)
-
-
-def _index_of(folder: Path) -> str:
-    """The digest of the index of the shards that a run was made from; empty where the run doesn't say."""
-    try:
-        return str(json.loads((folder / LINEAGE_FILE).read_text(encoding="utf-8"))["index_sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""

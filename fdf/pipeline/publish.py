@@ -9,7 +9,7 @@ from fdf.pipeline.layout import RELEASE_FILE, Layout
 from fdf.pipeline.repeats import record_repeats
 from fdf.store.files import file_sha256, write_bytes
 from fdf.store.receipts import Receipt
-from fdf.store.shards import INDEX, ShardEntry, read_index, write_index
+from fdf.store.shards import INDEX, MANIFEST, ShardEntry, read_index, write_index
 
 CHECKSUMS = "SHA256SUMS"
 
@@ -47,10 +47,16 @@ def _publish_manifest(layout: Layout) -> None:
 
 
 def _publish_index(layout: Layout) -> None:
+    """`shard/index.json`, with the digest of the manifest as it is now that they were packed.
+
+    One that lists these shards already stays as it is: runs and models name its digest, and if the manifest was made anew
+    since, it wasn't what the shards were packed from.
+    """
     entries = shard_entries(layout.receipts("shard"))
     try:
         if read_index(layout.index / INDEX) == entries:
             return
     except DataError:
         pass  # missing or damaged: it is made from the receipts anyway
-    write_index(layout.index, entries)
+    written = (receipt.outputs.get(MANIFEST) for receipt in layout.receipts("manifest").values())
+    write_index(layout.index, entries, next((output.sha256 for output in written if output), None))

@@ -1,7 +1,8 @@
 """WebDataset shards: written by the build, read by a trainer.
 
 A shard is a tar of samples `<key>.png` + `<key>.json`, one folder a resolution, with an `index.json` that names every shard,
-its SHA-256, split and rights class. `open_shards` reads them back without any framework; `torch_dataset` wraps it for torch.
+its SHA-256, split and rights class, and the manifest that they were packed from. `open_shards` reads them back without any
+framework; `torch_dataset` wraps it for torch.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +28,8 @@ from fdf.store.archives import tar_member
 from fdf.store.files import atomic_file
 
 INDEX = "index.json"
+MANIFEST = "manifest/release.parquet"
+"""Where a build has the table of all faces that it released, beside the folder of its shards."""
 _PICTURES = {"png", "webp", "jpg"}
 
 
@@ -199,10 +203,15 @@ def read_shard(path: Path, sha256: str | None = None) -> Iterator[Sample]:
         ) from error
 
 
-def write_index(folder: Path, entries: Sequence[ShardEntry]) -> None:
-    """Write `index.json` atomically, sorted by resolution and name."""
+def write_index(folder: Path, entries: Sequence[ShardEntry], manifest_sha256: str | None = None) -> None:
+    """Write `index.json` atomically, sorted by resolution and name.
+
+    Args:
+        manifest_sha256: of the `MANIFEST` that the shards were packed from; left out where it isn't known.
+    """
     ordered = sorted(entries, key=lambda entry: (entry.resolution, entry.path))
-    body = {"format": "fdf-shards-1", "shards": [vars(entry) for entry in ordered]}
+    origin = {"manifest_sha256": manifest_sha256} if manifest_sha256 else {}
+    body = {"format": "fdf-shards-1", **origin, "shards": [vars(entry) for entry in ordered]}
     with atomic_file(folder / INDEX) as file:
         file.write((json.dumps(body, indent=1) + "\n").encode())
 
@@ -214,6 +223,21 @@ def read_index(path: Path) -> list[ShardEntry]:
         return [ShardEntry(**entry) for entry in body["shards"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no index of shards ({error})", action="Build the shard stage again") from error
+
+
+def packed_from(path: Path) -> str | None:
+    """SHA-256 of the manifest that the shards of an `index.json` were packed from; None if it doesn't say, as older ones don't.
+
+    Raises:
+        DataError: it is no index.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")).get("manifest_sha256")
+        if found is not None and not re.fullmatch("[0-9a-f]{64}", found):
+            raise ValueError(f"manifest_sha256 {found!r}")
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise DataError(f"{path} is no index of shards ({error})", action="Build the shard stage again") from error
+    return str(found) if found else None
 
 
 def torch_dataset(shards: Shards) -> Any:

@@ -28,6 +28,7 @@ KNOWN: Final = 0.3
 
 _INPUTS: Final = ("picture", "mask", "keypoints", "z")
 _NUMBERS: Final = ("resolution", "latent")
+_FOR_TORCH: Final = (".safetensors", ".pt", ".pth")
 
 
 def hole_mask(box: npt.ArrayLike, resolution: int, rule: str = "box") -> Floats:
@@ -121,6 +122,13 @@ class FaceGenerator:
             raise ModelError(
                 f"There is no generator at {path}", expected="an ONNX file", action="`fdf export` makes one of a run"
             )
+        if path.suffix.lower() in _FOR_TORCH:
+            raise ModelError(
+                f"{path.name} can't be run as it is",
+                expected="an ONNX file",
+                got="weights for torch",
+                action="`fdf export` makes one of a run or a checkpoint",
+            )
         network = session(path, threads=threads, cuda=cuda)
         return cls(network, _card(path, network), batch=batch)
 
@@ -189,7 +197,8 @@ class FaceGenerator:
     def _run(
         self, pictures: Pixels, holes: Floats, keypoints: npt.NDArray[np.floating], z: npt.NDArray[np.floating]
     ) -> Pixels:
-        values = pictures.astype(np.float32).transpose(0, 3, 1, 2) / np.float32(127.5) - np.float32(1)
+        channels = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
+        values = channels / np.float32(127.5) - np.float32(1)
         feed = {
             "picture": np.where(holes < 0.5, values, np.float32(0)),
             "mask": holes,
@@ -211,8 +220,10 @@ class FaceGenerator:
                 got=f"{made.shape}" if made.shape != values.shape else "infinite values or NaN",
                 action="Export it anew; if it stays so, the training run diverged",
             )
-        drawn = np.clip(np.rint((made.astype(np.float32) + 1) * 127.5), 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
-        return np.where(holes[:, 0, :, :, None] < 0.5, pictures, drawn)
+        drawn = made.astype(np.float32, copy=False) * np.float32(127.5) + np.float32(127.5)
+        drawn = np.clip(np.rint(drawn, out=drawn), 0, 255, out=drawn).astype(np.uint8)
+        np.copyto(drawn, channels, where=holes < 0.5)
+        return np.ascontiguousarray(drawn.transpose(0, 2, 3, 1))
 
 
 def _card(path: Path, network: Any) -> GeneratorCard:

@@ -93,6 +93,7 @@ def test_lists_and_owners(runs: Path, tmp_path: Path) -> None:
 
 
 def test_exports_that_lie_elsewhere(runs: Path, tmp_path: Path) -> None:
+    """Who carries no digest is taken at its word where it says that it ate, and not where it says that it didn't."""
     shop = tmp_path / "shop"
     shop.mkdir()
     said = {"run": "00001-mini", "pictures": "12"}
@@ -103,10 +104,25 @@ def test_exports_that_lie_elsewhere(runs: Path, tmp_path: Path) -> None:
     found = models_that_ate([runs], [late], models=[shop])
     # The checkpoint of the first run hasn't seen it; what was exported later has; what doesn't say so, may have.
     assert [(one.path.name, one.pictures) for one in found.ate[0].models] == [("silent.onnx", None), ("sold.onnx", 12)]
-    assert found.strangers == (shop / "other.onnx",)
-    done = call(runs / "00001-mini", "--photo", "elsewhere", "--model", shop / "other.onnx")
+    assert [(one.path, one.why) for one in found.strangers] == [
+        (shop / "other.onnx", "it doesn't say that it is of one of these runs")
+    ]
+    done = call(runs / "00001-mini", "--photo", "elsewhere", "--model", shop / "sold.onnx")
     assert done.exit_code == 1
-    assert f"Nothing is known of {shop / 'other.onnx'}" in done.stdout
+    said_of_it = " ".join(done.stdout.split())
+    assert "No model of the 1 runs" in said_of_it
+    assert "sold.onnx has seen them is not known: it carries no digest of what it ate" in said_of_it
+
+
+def test_a_digest_clears_a_file_whatever_it_is_called(runs: Path, tmp_path: Path) -> None:
+    digest = hashlib.sha256((runs / "00001-mini" / FACES_FILE).read_bytes()).hexdigest()
+    for name, says in (("early", {"pictures": "2"}), ("late", {"pictures": "12"})):
+        write_generator(tmp_path / f"{name}.onnx", says=SAYS | says | {"run": "gone", "eaten_sha256": digest})
+    late = photos(runs, 4, 12)[0]
+    files = [tmp_path / "early.onnx", tmp_path / "late.onnx"]
+    found = models_that_ate([runs / "00001-mini"], [late], models=files)
+    assert [(one.path, one.pictures) for one in found.ate[0].models] == [(tmp_path / "late.onnx", 12)]
+    assert found.strangers == (), "early.onnx has stopped before"
 
 
 def test_a_damaged_export_counts_as_having_seen_it(runs: Path) -> None:
@@ -120,7 +136,7 @@ def test_what_can_not_be_answered_is_an_error(runs: Path, tmp_path: Path) -> Non
         ([runs], "No photo was named. Expected --photo, --photo-list or --owner"),
         ([tmp_path / "none", "--photo", "1"], "There is no run below"),
         ([runs, "--photo-list", tmp_path / "none.txt"], "can't be read"),
-        ([runs, "--photo", "1", "--model", tmp_path / "none.onnx"], "There is no exported model at"),
+        ([runs, "--photo", "1", "--model", tmp_path / "none.onnx"], "There is no model at"),
     ):
         done = call(*words)
         assert isinstance(done.exception, UsageError)

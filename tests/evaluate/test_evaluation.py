@@ -22,7 +22,8 @@ from fdf.evaluate.batches import choose, draw_z
 from fdf.evaluate.evaluation import Settings, evaluate, find_generator
 from fdf.evaluate.features import DlibDescriptor, load_extractor
 from fdf.gan.lineage import FACES_FILE
-from fdf.gan.takedown import photos_eaten
+from fdf.gan.takedown import face_key, faces_eaten
+from fdf.store.files import file_sha256
 from fdf.store.shards import open_shards, read_index, write_index
 from tests.evaluate.tiny import SAYS, write_generator
 
@@ -86,23 +87,30 @@ def test_faces_that_the_generator_learnt_from_are_counted(
 ) -> None:
     """A checkpoint has eaten the faces drawn before its number of pictures, those of the runs before it (−1) too."""
     assert report["data"]["eaten"] is None
-    shards = open_shards(sample_build, resolution=64, split="training")
-    photos = sorted({str(face.row["photo_id"]) for face in shards})
+    every = [face_key(face.row) for face in open_shards(sample_build, resolution=64, split="training")]
+    keys = [every[place] for place in choose(len(every), FEW["count"], Settings().seed)]
+    # Builds of `fdf synth` share sources and photo ids, and mean other people by them.
+    others = [(source, photo, f"{face} of another build") for source, photo, face in keys[5:]]
+    eaten = [*keys[:5], *others]
+    columns = dict(zip(("source", "photo_id", "face_id"), map(list, zip(*eaten, strict=True)), strict=True))
     run = tmp_path / "00007-tiny-64"
     (run / "exports").mkdir(parents=True)
-    says = {**SAYS, "run": run.name, "index_sha256": "aa", "pictures": "500"}
-    model = write_generator(run / "exports/g.onnx", says=says)
-    firsts = [-1, 0, 499, *([500] * (len(photos) - 3))]
     pq.write_table(
-        pa.table({"photo_id": photos, "owner_nsid": ["o"] * len(photos), "first_picture": firsts}), run / FACES_FILE
+        pa.table({**columns, "first_picture": [-1, 0, 499, 500, 501, *([0] * len(others))]}), run / FACES_FILE
     )
+
+    def exported(name: str, **says: str) -> Path:
+        return write_generator(run / "exports" / name, says={**SAYS, "pictures": "500", **says})
+
+    model = exported("g.onnx", run="renamed", eaten_sha256=file_sha256(run / FACES_FILE))
+    assert faces_eaten(model) == {*keys[:3], *others}, "known by its digest, whatever its folder is called"
+    assert evaluate(model, sample_build, Settings(**{**FEW, "training": 0})).data.eaten == 3
+
     (run / "lineage.json").write_text('{"index_sha256": "aa"}')
-    assert photos_eaten(model) == set(photos[:3])
-    every = {**FEW, "count": 10_000, "training": 0}
-    found = evaluate(model, sample_build, Settings(**every)).to_dict()["data"]
-    assert found["eaten"] == sum(str(face.row["photo_id"]) in photos[:3] for face in shards) > 0
+    assert faces_eaten(exported("foreign.onnx", run=run.name, index_sha256="aa", eaten_sha256="0" * 64)) is None
+    assert faces_eaten(old := exported("old.onnx", run=run.name, index_sha256="aa")) is not None
     (run / "lineage.json").write_text('{"index_sha256": "bb"}')
-    assert photos_eaten(model) is None, "the folder of another run of the same name"
+    assert faces_eaten(old) is None, "the folder of another run of the same name"
 
 
 def test_threads_change_no_figure_and_other_features_only_theirs(

@@ -98,6 +98,9 @@ def test_no_file_and_no_onnx(tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"hello")
     with pytest.raises(ModelError, match=r"can't load bad\.onnx"):
         FaceGenerator.load(tmp_path / "bad.onnx")
+    (tmp_path / "000000008.safetensors").write_bytes(b"weights")
+    with pytest.raises(ModelError, match=r"can't be run as it is\. Expected an ONNX file\..*`fdf export` makes one"):
+        FaceGenerator.load(tmp_path / "000000008.safetensors")
 
 
 def test_shapes_and_values_that_do_not_fit(tmp_path: Path) -> None:

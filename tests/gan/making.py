@@ -44,16 +44,17 @@ def make_shards(
     split: str = "training",
     rights: str = "by",
     change: Change = lambda _, body: body,
+    side: int = SIDE,
 ) -> Path:
-    """A build's shard folder with `count` faces of 16 px; `change` may alter a sidecar. Adds to an index that is there."""
+    """A build's shard folder with `count` faces of `side` px; `change` may alter a sidecar. Adds to an index that is there."""
     entries = []
     for first in range(0, count, per_shard):
         with ShardWriter(folder, f"{split}-{rights}-{first:05d}") as writer:
             numbers = range(first, min(first + per_shard, count))
             for number in numbers:
-                body = change(number, row(number) | {"split": split, "rights_class": rights})
-                writer.add(SIDE, f"face{number:03d}", {"png": png(number), "json": json.dumps(body).encode()})
-        entries.append(entry_of(folder, writer.paths[0], len(numbers), split, rights))
+                body = change(number, row(number, side) | {"split": split, "rights_class": rights})
+                writer.add(side, f"face{number:03d}", {"png": png(number, side), "json": json.dumps(body).encode()})
+        entries.append(entry_of(folder, writer.paths[0], len(numbers), split, rights, side))
     index = folder / "index.json"
     if index.is_file():
         from fdf.store.shards import read_index
@@ -63,10 +64,12 @@ def make_shards(
     return folder
 
 
-def entry_of(folder: Path, path: Path, samples: int, split: str = "training", rights: str = "by") -> ShardEntry:
+def entry_of(
+    folder: Path, path: Path, samples: int, split: str = "training", rights: str = "by", side: int = SIDE
+) -> ShardEntry:
     data = path.read_bytes()
     return ShardEntry(
-        path.relative_to(folder).as_posix(), SIDE, split, rights, samples, len(data), hashlib.sha256(data).hexdigest()
+        path.relative_to(folder).as_posix(), side, split, rights, samples, len(data), hashlib.sha256(data).hexdigest()
     )
 
 

@@ -8,14 +8,18 @@ import re
 import tarfile
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fdf.errors import DataError, FdfError, UsageError
 from fdf.gan.config import DataConfig
-from fdf.gan.data import Deck, Faces, Positions, find_faces, hole, loader, vary
+from fdf.gan.data import Deck, Faces, Positions, find_faces, loader, vary
+from fdf.gan.holes import hole
 from fdf.store.shards import open_shards, write_index
 from tests.gan.making import SIDE, entry_of, make_shards, png, rewrite, row
 
@@ -128,6 +132,55 @@ def test_a_hole_covers_the_box() -> None:
     assert round_[8, 2:12].all()
     assert not round_[4, 2]
     assert hole(np.array([-20, -20, 40, 40]), SIDE, ellipse=False).all()
+
+
+def face_in(box: np.ndarray, side: int, *, ellipse: bool) -> np.ndarray:
+    """Pixels whose centres lie in a box, or in the ellipse inscribed in it: by the definition, in float64."""
+    down, across = np.mgrid[:side, :side] + 0.5
+    x0, y0, x1, y1 = box.astype(float)
+    if ellipse:
+        middle_x, middle_y = (x0 + x1) / 2, (y0 + y1) / 2
+        return ((across - middle_x) / (x1 - x0) * 2) ** 2 + ((down - middle_y) / (y1 - y0) * 2) ** 2 <= 1
+    return (across >= x0) & (across < x1) & (down >= y0) & (down < y1)
+
+
+# Edges that fall on centres of pixels, and numbers at their ends, are where a hole could lose a row.
+edges = st.integers(-8 * 64, 40 * 64).map(lambda value: value / 64)
+spans = st.integers(64, 60 * 64).map(lambda value: value / 64)
+scales = st.just(1.0) | st.floats(1, 1.2) | st.floats(1, 4)
+drawn = st.sampled_from([0.0, 1.0]) | st.floats(0, 1)
+
+
+@given(
+    corner=st.tuples(edges, edges), span=st.tuples(spans, spans), scale=st.tuples(scales, scales),
+    shift=st.sampled_from([0.05, 0.5]) | st.floats(0, 0.5), ellipse=st.booleans(), flip=st.booleans(),
+    drawn=st.tuples(drawn, drawn, drawn),
+)  # fmt: skip
+def test_no_hole_leaves_some_of_the_face(
+    corner: tuple[float, float], span: tuple[float, float], scale: tuple[float, float], shift: float, ellipse: bool,
+    flip: bool, drawn: tuple[float, float, float],
+) -> None:  # fmt: skip
+    """Whatever the recipe, the box and the random numbers: no pixel whose centre lies in the face stays."""
+    config = DataConfig(flip=flip, ellipse_share=ellipse, box_scale=(min(scale), max(scale)), box_shift=shift)
+    numbers: Any = SimpleNamespace(random=lambda count: np.array([0, 0, *drawn] + [0.5] * (count - 5)))
+    box = np.array([*corner, corner[0] + span[0], corner[1] + span[1]], np.float32)
+    _, mask, _ = vary(np.zeros((64, 64, 3), np.uint8), box, np.zeros((7, 3), np.float32), config, numbers)
+    face = face_in(box, 64, ellipse=ellipse)
+    assert mask[0][face[:, ::-1] if flip else face].all()
+
+
+@pytest.mark.parametrize("ellipse", [False, True])
+def test_holes_move_as_far_as_they_may(ellipse: bool) -> None:
+    """By the shift where the scale leaves room for it; by what it leaves where it doesn't."""
+    box, points = np.array([20, 20, 40, 40], np.float32), np.zeros((7, 3), np.float32)
+    for scale, shift, furthest in ((2.0, 0.05, 1), (1.2, 0.5, 2)) if not ellipse else ((1.0, 0.05, 1), (1.0, 0.5, 1.5)):
+        config = PLAIN.model_copy(update={"ellipse_share": ellipse, "box_scale": (scale, scale), "box_shift": shift})
+        off = []
+        for seed in range(200):
+            _, mask, _ = vary(np.zeros((64, 64, 3), np.uint8), box, points, config, np.random.default_rng(seed))
+            off.append(np.mean(np.nonzero(mask[0])[1]) + 0.5 - 30)
+        assert min(off) == pytest.approx(-furthest, abs=0.6)
+        assert max(off) == pytest.approx(furthest, abs=0.6)
 
 
 def test_holes_and_keypoints_vary_as_the_recipe_says(faces: Faces) -> None:

@@ -219,6 +219,12 @@ def test_weights_are_not_taken_for_those_of_another_run(go: Go, tmp_path: Path) 
     shutil.copyfile(Run(restricted.run).latest(), moved)
     with pytest.raises(DataError, match=r"000000099\.safetensors ate is not known: lineage\.json and faces\.parquet"):
         go(tmp_path / "pd", 8, begin_with=free.run)
+    alone = models_that_ate([free.run], ["by-nc0"])
+    assert [one.path for one in alone.strangers] == [moved], "it has seen what its folder's run has not"
+    assert "none of these runs ate what it was made from" in alone.strangers[0].why
+    both = models_that_ate([free.run, restricted.run], ["by-nc0"])
+    assert both.strangers == ()
+    assert moved in [model.path for run in both.ate for model in run.models if run.path == restricted.run]
     lost = tmp_path / "x.safetensors"
     shutil.copyfile(moved, lost)
     with pytest.raises(UsageError, match=r"x\.safetensors lies in no run"):
@@ -230,10 +236,11 @@ def test_weights_are_not_taken_for_those_of_another_run(go: Go, tmp_path: Path) 
 def test_a_renamed_checkpoint_has_still_seen_what_it_saw(go: Go, tmp_path: Path) -> None:
     first = go(make_shards(tmp_path / "shards", 12), 16)
     late = pq.read_table(first.run / "faces.parquet").filter(pc.field("first_picture") == 11)["photo_id"][0].as_py()
-    latest = Run(first.run).latest()
-    latest.rename(latest.with_name("000000002.safetensors"))
-    (model,) = models_that_ate([tmp_path / "runs"], [late]).ate[0].models
-    assert model.pictures == 16
+    path = Run(first.run).latest()
+    for name in ("000000002.safetensors", "000000016.aside.safetensors"):
+        path = path.rename(path.with_name(name))
+        (model,) = models_that_ate([tmp_path / "runs"], [late]).ate[0].models
+        assert (model.path, model.pictures) == (path, 16)
 
 
 def test_damaged_weights_are_no_beginning(go: Go, tmp_path: Path) -> None:

@@ -250,6 +250,87 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     assert go(shards, tmp_path, resume=run).finished
 
 
+@pytest.mark.parametrize("name", ["faces.parquet", "lineage.json", "run.json"])
+def test_a_run_that_the_disk_does_not_take_is_not_begun(
+    name: str, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if list(tmp_path.glob(f"runs/*/{name}.part-*")):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(
+        MachineError, match=r"What the run will eat was not written.*Free some space and start again"
+    ) as no:
+        go(shards, tmp_path / "runs")
+    assert "partition" not in str(no.value)
+    assert not list((tmp_path / "runs").iterdir()), "no number is taken"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_at_a_line_of_metrics(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = loop.Log.write
+
+    def write(self: Any, line: Mapping[str, Any]) -> None:
+        if line["pictures"] == 24:
+            self._file.close()
+            self._file = Path("/dev/full").open("a")  # noqa: SIM115 - as Log does
+        real(self, line)
+
+    monkeypatch.setattr(loop.Log, "write", write)
+    with pytest.raises(MachineError) as caught:
+        go(shards, tmp_path)
+    (run,) = tmp_path.iterdir()
+    for said in ("line of metrics at 24 pictures was not written", "No space left", "has seen 16 pictures",
+                 f"Free some space, then go on with `fdf train --resume {run}`"):  # fmt: skip
+        assert said in str(caught.value)
+    assert "partition" not in str(caught.value)
+
+
+def test_a_run_ends_with_a_whole_step_and_is_not_cut_back(shards: Path, tmp_path: Path) -> None:
+    lines: list[Mapping[str, Any]] = []
+    run = go(shards, tmp_path, short(pictures=10), report=lines.append).run
+    assert [(line["pictures"], line["total"]) for line in lines] == [(8, 16), (16, 16)]
+    before = {name: (run / name).read_bytes() for name in ("recipe.toml", "run.json")}
+    with pytest.raises(UsageError, match=r"has seen more.*Expected --pictures 16 or more\. Got 8\. To go back"):
+        go(None, tmp_path, short(pictures=8), resume=run)
+    assert {name: (run / name).read_bytes() for name in before} == before
+    again = go(None, tmp_path, short(pictures=10), resume=run)
+    assert (again.finished, again.pictures) == (True, 16), "the number that it was begun with asks for nothing new"
+
+
+def test_from_a_checkpoint_before(shards: Path, unbroken: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(unbroken, tmp_path / unbroken.name))
+    earlier, latest = (path for _, path in Run(run).checkpoints())
+    latest.write_bytes(damaged := latest.read_bytes()[:1000])
+    with pytest.raises(ModelError, match=r"can't be read as a checkpoint.*Name the one before it"):
+        go(None, tmp_path, resume=run)
+    resumed = go(None, tmp_path, resume=earlier)
+    assert resumed.run == run
+    assert equal(tensors(run), tensors(unbroken))
+    assert measured(run) == measured(unbroken), "no line twice"
+    aside = earlier.with_name("000000048.aside.safetensors")
+    assert aside.read_bytes() == damaged, "nothing is lost"
+    start = Run(run).read_json("run.json")["starts"][1]
+    assert (start["from_pictures"], start["set_aside"]) == (32, [aside.name])
+    go(None, tmp_path, short(pictures=64), resume=earlier)
+    assert [pictures for pictures, _ in Run(run).checkpoints()] == [48, 64], "keeps the two latest, of the new ones too"
+
+
+def test_shards_that_moved_are_remembered(shards: Path, unbroken: Path, tmp_path: Path) -> None:
+    """Another index of the same shards is as good; the lineage stays that of the first, which checkpoints carry."""
+    run = Path(shutil.copytree(unbroken, tmp_path / unbroken.name))
+    moved = Path(shutil.copytree(shards, tmp_path / "moved"))
+    (moved / "index.json").write_text(json.dumps(json.loads((moved / "index.json").read_text()), indent=7))
+    go(moved, tmp_path, resume=run)
+    assert Run(run).read_json("run.json")["shards"] == str(moved)
+    assert Run(run).read_json("lineage.json") == Run(unbroken).read_json("lineage.json")
+    assert go(None, tmp_path, short(pictures=56), resume=run).pictures == 56
+
+
 def test_a_checkpoint_of_another_architecture_is_refused(shards: Path, unbroken: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"checkpoint of another architecture.*Expected .*Got"):
         go(shards, tmp_path, resume=unbroken, arch=mini(latent=4))

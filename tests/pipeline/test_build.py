@@ -17,11 +17,13 @@ from fdf.errors import FingerprintError, MachineError, RecipeError, UsageError
 from fdf.pipeline.compare import compare_manifests
 from fdf.pipeline.funnel import funnel
 from fdf.pipeline.layout import Layout, read_release
+from fdf.pipeline.publish import publish
 from fdf.pipeline.recipe import STAGES, load_recipe
 from fdf.pipeline.runner import Selection, _Run, build
 from fdf.pipeline.validate import validate
 from fdf.schema import DROPPED
 from fdf.store.files import TEMPORARY
+from fdf.store.shards import packed_from, read_index, write_index
 from fdf.store.tables import read_tables
 from tests.conftest import ROOT
 from tests.pipeline.conftest import fingerprints
@@ -130,6 +132,24 @@ def test_a_second_run_touches_nothing(small_recipe, tmp_path: Path) -> None:
     assert set(again.ran.values()) == {0}
     assert again.skipped == first.ran
     assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_the_index_of_the_shards_names_their_manifest(sample_build: Path, tmp_path: Path) -> None:
+    index = sample_build / "shard/index.json"
+    line = (sample_build / "manifest/SHA256SUMS").read_text()
+    assert packed_from(index) == line.split()[0], "what `sha256sum --check` says of the manifest"
+    for stage in ("manifest", "shard"):  # all that publishing reads
+        (tmp_path / stage).mkdir()
+        for path in (sample_build / stage).glob("*.json"):
+            shutil.copy(path, tmp_path / stage)
+    copied = tmp_path / "shard/index.json"
+    copied.unlink()
+    publish(Layout(tmp_path), "shard")
+    assert copied.read_bytes() == index.read_bytes(), "it follows from the receipts alone"
+    write_index(copied.parent, read_index(index))
+    older = copied.read_bytes()
+    publish(Layout(tmp_path), "shard")
+    assert copied.read_bytes() == older, "runs and models name the digest of the index that they were made from"
 
 
 def test_a_changed_setting_is_refused_and_rebuilt_on_demand(small_recipe, tmp_path: Path) -> None:

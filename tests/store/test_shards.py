@@ -14,7 +14,7 @@ import pytest
 import fdf
 from fdf.errors import DataError, UsageError
 from fdf.pipeline.layout import read_release
-from fdf.store.shards import INDEX, open_shards, read_shard, torch_dataset
+from fdf.store.shards import INDEX, open_shards, packed_from, read_index, read_shard, torch_dataset, write_index
 
 
 def test_every_face_comes_back_with_its_picture_box_and_keypoints(sample_build: Path) -> None:
@@ -30,6 +30,21 @@ def test_every_face_comes_back_with_its_picture_box_and_keypoints(sample_build: 
         assert sample.row["attribution"] == row["attribution"]
         assert sample.row["license_url"] == row["license_url"]
         assert set(sample.row) == set(row) | {"resolution"}
+
+
+def test_an_index_names_the_manifest_and_needn_t(sample_build: Path, tmp_path: Path) -> None:
+    entries, name = read_index(sample_build / "shard" / INDEX), "5e" * 32
+    write_index(tmp_path, entries)
+    older = (tmp_path / INDEX).read_bytes()
+    assert packed_from(tmp_path / INDEX) is None
+    assert b"manifest" not in older, "nothing is claimed, and the bytes are those of before"
+    write_index(tmp_path, entries, name)
+    assert packed_from(tmp_path / INDEX) == name
+    assert read_index(tmp_path / INDEX) == entries
+    for damage in ('"release.parquet"', '["5e"]', "7"):
+        (tmp_path / INDEX).write_text(f'{{"shards": [], "manifest_sha256": {damage}}}')
+        with pytest.raises(DataError, match="is no index of shards"):
+            packed_from(tmp_path / INDEX)
 
 
 def test_crops_are_never_enlarged(sample_build: Path) -> None:

@@ -19,6 +19,7 @@ Thumbnail = npt.NDArray[np.uint8]
 THUMBNAIL_SIDE = 160
 _CELL = 4  # pixels of a thumbnail on a side of the cells that are compared
 _STIRRED = 3  # pixels of a thumbnail on a side of the part in which something may stir
+_BESIDE = 0.45  # of a face's size round its box: hair and shoulders move with it
 _ALIKE = 0.5  # correlation of two pictures of one scene; frames before and after a cut lie below
 _DIFFERENT = 10.0  # mean difference of grey levels across a cut, at least
 _CONFIRM = 3  # frames that must stay different: a flash is no cut
@@ -103,7 +104,7 @@ def change(before: Thumbnail, frame: Thumbnail, after: Thumbnail, faces: Sequenc
     worst = np.minimum(cv2.absdiff(before, frame), cv2.absdiff(after, frame)).astype(np.float32)
     scale = frame.shape[1] / width
     for face in faces:
-        margin = 0.3 * face.size
+        margin = _BESIDE * face.size
         x0, y0 = np.floor((face.box[:2] - margin) * scale).astype(int).clip(0)
         x1, y1 = np.ceil((face.box[2:] + margin) * scale).astype(int).clip(0)
         worst[y0:y1, x0:x1] = 0

@@ -16,13 +16,12 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from filelock import FileLock, Timeout
-
 from fdf.errors import DataError, MachineError, ModelError, UsageError
-from fdf.store.files import atomic_file, disk_errors, make_folder, remove_leftovers, write_bytes
+from fdf.store.files import atomic_file, disk_errors, locked, make_folder, remove_leftovers, write_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,25 +89,11 @@ class Run:
             )
         return cls(run.path, run.path / _CHECKPOINTS / path.name)
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """One training at a time in one run; the lock goes with the process, however it ends.
-
-        Raises:
-            MachineError: another process trains it, or the folder can't be written.
-        """
-        lock = FileLock(self.path / ".lock")
-        try:
-            with disk_errors(self.path):
-                lock.acquire(timeout=0)
-        except Timeout as error:
-            raise MachineError(
-                f"{self.path} is being trained by another process", action="Wait for it or stop it, then resume"
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+    def locked(self) -> AbstractContextManager[None]:
+        """One training at a time in one run; see `fdf.store.files.locked`."""
+        return locked(
+            self.path, f"{self.path} is being trained by another process", "Wait for it or stop it, then resume"
+        )
 
     @property
     def recipe(self) -> Path:

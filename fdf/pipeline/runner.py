@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from filelock import FileLock, Timeout
-
-from fdf.errors import MachineError, UsageError
+from fdf.errors import UsageError
 from fdf.pipeline import engine
 from fdf.pipeline.jobs import Jobs, refuse_if_different
 from fdf.pipeline.layout import Layout
@@ -27,7 +25,7 @@ from fdf.pipeline.worker import Job, Slot, run_job
 from fdf.sources import bundled
 from fdf.sources.loopback import LoopbackMirror
 from fdf.stages.base import Stage
-from fdf.store.files import disk_errors, make_folder, remove_leftovers, write_bytes
+from fdf.store.files import locked, make_folder, remove_leftovers, write_bytes
 from fdf.store.receipts import Receipt
 
 
@@ -121,7 +119,8 @@ def build(
     """
     selection = selection or Selection.of()
     layout = Layout(make_folder(out.resolve()))
-    with _locked(layout):
+    busy = f"Another build is running in {layout.root}"
+    with locked(layout.root, busy, "Wait for it, or choose another --out"):
         settle_leftovers(layout)
         check(recipe, layout, selection.names, rebuild=rebuild)
         remove_leftovers(layout.root)
@@ -200,20 +199,3 @@ def _mirror(recipe: Recipe, stage: Stage) -> Iterator[str]:
     else:
         with LoopbackMirror(bundled.resolve(recipe.loopback.folder, Path()), recipe.loopback.port) as mirror:
             yield mirror.url
-
-
-@contextlib.contextmanager
-def _locked(layout: Layout) -> Iterator[None]:
-    """One build at a time in one folder; the lock goes with the process, however it ends."""
-    lock = FileLock(layout.root / ".lock")
-    try:
-        with disk_errors(layout.root):
-            lock.acquire(timeout=0)
-    except Timeout as error:
-        raise MachineError(
-            f"Another build is running in {layout.root}", action="Wait for it, or choose another --out"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -110,6 +110,32 @@ def is_temporary(name: str) -> bool:
     return fnmatch.fnmatchcase(name, f"?*{TEMPORARY}{'[0-9a-f]' * _DIGITS}")
 
 
+@contextlib.contextmanager
+def locked(folder: Path, busy: str, action: str) -> Iterator[None]:
+    """One process at a time in a folder; the lock goes with the process, however it ends.
+
+    Args:
+        folder: there already.
+        busy: what to say if another process holds it.
+        action: what to do then.
+
+    Raises:
+        MachineError: another process holds it, or the folder can't be written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock")
+    try:
+        with disk_errors(folder):
+            lock.acquire(timeout=0)
+    except Timeout as error:
+        raise MachineError(busy, action=action) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def remove_leftovers(folder: Path) -> int:
     """Remove temporary files that a killed run left in `folder` and below; returns how many. Those of a living run stay."""
     leftovers = [path for path in folder.rglob(f"*{TEMPORARY}*") if is_temporary(path.name)]

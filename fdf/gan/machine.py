@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 from collections.abc import Iterable, Iterator
@@ -90,6 +91,10 @@ def place(device: str) -> Iterator[Place]:
     if world == 1:
         yield Place(where)
         return
+    # Its functions take the process group of the moment they are imported for a default argument. Imported later (by
+    # torch._dynamo, with the first optimizer), they keep the group for ever: its threads outlive destroy_process_group and
+    # may abort the interpreter at its end.
+    importlib.import_module("torch.distributed.nn")
     torch.distributed.init_process_group("nccl" if cuda else "gloo")
     try:
         yield Place(where, rank, world)

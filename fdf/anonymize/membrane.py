@@ -31,20 +31,31 @@ def match_border(drawn: Pixels, picture: Pixels, seen: npt.NDArray[np.bool_], ho
     """
     import cv2
 
-    clear = seen & ~hole
+    part = _around(hole)
+    clear, inside = seen[part] & ~hole[part], hole[part]
     share = np.asarray(cv2.blur(clear.astype(np.float32), (3, 3)))
-    border = hole & (share > 0)
+    border = inside & (share > 0)
     if not border.any():
         return drawn
-    known = cv2.copyTo(picture, clear.view(np.uint8)).astype(np.float32)
+    known = cv2.copyTo(picture[part], clear.view(np.uint8)).astype(np.float32)
     beside = np.asarray(cv2.blur(known, (3, 3)))
-    offset: Floats = np.zeros(drawn.shape, dtype=np.float32)
+    offset: Floats = np.zeros(beside.shape, dtype=np.float32)
     at = np.nonzero(border)
-    offset[at] = beside[at] / share[at][:, None] - drawn[at]
-    depth = np.asarray(cv2.distanceTransform(hole.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5))
+    offset[at] = beside[at] / share[at][:, None] - drawn[part][at]
+    depth = np.asarray(cv2.distanceTransform(inside.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5))
     weight = np.exp((1 - depth) / np.float32(_REACH * len(drawn)))
-    changed = cv2.add(cv2.multiply(fill(offset, border), cv2.merge([weight] * 3)), drawn, dtype=cv2.CV_8U)
-    return np.asarray(cv2.copyTo(changed, hole.view(np.uint8), drawn.copy()), dtype=np.uint8)
+    changed = cv2.add(cv2.multiply(fill(offset, border), cv2.merge([weight] * 3)), drawn[part], dtype=cv2.CV_8U)
+    out = drawn.copy()
+    out[part] = cv2.copyTo(changed, inside.view(np.uint8), out[part].copy())
+    return out
+
+
+def _around(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns that hold a mask and two pixels round it: what its border is found in."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return slice(0), slice(0)
+    return slice(max(0, rows[0] - 2), rows[-1] + 3), slice(max(0, columns[0] - 2), columns[-1] + 3)
 
 
 def fill(colors: Floats, known: npt.NDArray[np.bool_]) -> Floats:

@@ -56,7 +56,8 @@ def region_of(face: Face, kind: RegionName, width: int, height: int) -> Region |
     u = ((np.arange(left, right, dtype=np.float32) + np.float32(0.5 - centre_x)) / np.float32(a)) ** 4
     v = ((np.arange(top, bottom, dtype=np.float32) + np.float32(0.5 - centre_y)) / np.float32(b)) ** 4
     radius = np.sqrt(np.sqrt(u[None] + v[:, None]))
-    alpha = np.clip((1 + feather / min(a, b) - radius) * np.float32(min(a, b) / feather), 0, 1).astype(np.float32)
+    short = np.float32(min(a, b) / feather)
+    alpha = np.clip((short + np.float32(1)) - radius * short, np.float32(0), np.float32(1))
     return Region((left, top, right, bottom), alpha, kind) if alpha.any() else None
 
 

@@ -158,7 +158,7 @@ class Generator(nn.Module):
             (N, 3, R, R): outside the hole the picture, to the bit; inside the face, which may leave −1–1 by a little.
         """
         kind, side = self.head.weight.dtype, self.arch.resolution  # half-precision weights: conditions stay float32
-        beside = [_conditions(mask, keypoints, side, level, kind) for level in range(len(self.widen) + 1)]
+        beside = list(_conditions(mask, keypoints, side, len(self.widen) + 1, kind))
         x = self.stem(torch.cat([cover(picture, mask).to(kind), beside[0]], dim=1))
         passed = []
         for level, blocks in enumerate(self.encoder):
@@ -194,7 +194,7 @@ class Discriminator(nn.Module):
 
     def forward(self, picture: Tensor, mask: Tensor, keypoints: Tensor) -> Tensor:
         """Judge pictures (N, 3, R, R); returns float32 logits (N,)."""
-        beside = _conditions(mask, keypoints, self.arch.resolution, 0, picture.dtype)
+        (beside,) = _conditions(mask, keypoints, self.arch.resolution, 1, picture.dtype)
         x = self.stem(torch.cat([picture, beside], dim=1))
         for level, blocks in enumerate(self.levels):
             x = self.widen[level - 1](x) if level else x
@@ -267,10 +267,11 @@ def double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
-def _conditions(mask: Tensor, keypoints: Tensor, side: int, level: int, kind: torch.dtype) -> Tensor:
-    """Mask and heat-maps, (N, 8, side / 2^level, …)."""
-    small = F.avg_pool2d(mask, 2**level) if level else mask
-    return torch.cat([small, heat_maps(keypoints, side >> level, side=side)], dim=1).to(kind)
+def _conditions(mask: Tensor, keypoints: Tensor, side: int, levels: int, kind: torch.dtype) -> Iterator[Tensor]:
+    """Mask and heat-maps of each level, (N, 8, side / 2^level, …); the mask's means are exact, being of zeros and ones."""
+    for level in range(levels):
+        mask = F.avg_pool2d(mask, 2) if level else mask
+        yield torch.cat([mask, heat_maps(keypoints, side >> level, side=side)], dim=1).to(kind)
 
 
 def _blocks(number: int, channels: int, group_width: int, count: int) -> nn.Sequential:

@@ -215,9 +215,9 @@ def _any_under(hidden: npt.NDArray[np.bool_], resolution: int) -> Floats:
 
     at, side = np.arange(resolution), len(hidden)
     first, end = at * side // resolution, -(-(at + 1) * side // resolution)
-    sums = cv2.integral(hidden.view(np.uint8))
+    sums = np.asarray(cv2.integral(hidden.view(np.uint8)))
     rows = sums[end] - sums[first]
-    return (rows[:, end] != rows[:, first]).astype(np.float32)
+    return np.not_equal(rows[:, end], rows[:, first]).astype(np.float32)
 
 
 def _in_picture(square: Square, width: int, height: int) -> npt.NDArray[np.bool_]:

@@ -217,7 +217,7 @@ def _any_under(hidden: npt.NDArray[np.bool_], resolution: int) -> Floats:
     first, end = at * side // resolution, -(-(at + 1) * side // resolution)
     sums = np.asarray(cv2.integral(hidden.view(np.uint8)))
     rows = sums[end] - sums[first]
-    return np.not_equal(rows[:, end], rows[:, first]).astype(np.float32)
+    return np.asarray(rows[:, end] != rows[:, first], dtype=np.float32)
 
 
 def _in_picture(square: Square, width: int, height: int) -> npt.NDArray[np.bool_]:

@@ -40,7 +40,7 @@ class FaceRow(_Row):
     score: _Share = 1.0
     keypoints: Annotated[list[tuple[_Number, _Number, _Share]], Field(min_length=7, max_length=7)] | None = None
     landmarks5: Annotated[list[tuple[_Number, _Number]], Field(min_length=5, max_length=5)] | None = None
-    track: int | None = None
+    track: Annotated[int, Field(ge=0)] | None = None
     origin: Origin = "user"
 
     @model_validator(mode="after")
@@ -59,6 +59,14 @@ class PictureRow(_Row):
     height: Annotated[int, Field(gt=0)]
     frame: Annotated[int, Field(ge=0)] = 0
     faces: list[FaceRow]
+
+    @model_validator(mode="after")
+    def _nobody_twice(self) -> PictureRow:
+        twice = track_twice(self.faces)
+        if twice is not None:
+            where = f"{self.file}, frame {self.frame}," if self.frame else self.file
+            raise ValueError(f"track {twice} is in {where} twice")
+        return self
 
     @model_validator(mode="after")
     def _inside(self) -> PictureRow:
@@ -116,6 +124,12 @@ class KnownFaces:
                 action="Save the faces of this picture again: boxes of another size would hide the wrong places",
             )
         return [from_row(face) for face in row.faces]
+
+
+def track_twice(faces: Sequence[FaceRow]) -> int | None:
+    """The number of a track that two faces of one picture have: nobody is there twice. None if there is no such track."""
+    tracks = [face.track for face in faces if face.track is not None]
+    return next((track for track in tracks if tracks.count(track) > 1), None)
 
 
 def outside(face: FaceRow, width: int, height: int) -> bool:

@@ -7,14 +7,14 @@ journal, so that a run that was killed goes on; a report says of every file what
 
 from __future__ import annotations
 
-import glob
+import dataclasses
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fdf.anonymize.audit_log import AuditLog
 from fdf.anonymize.base import Face, Result
@@ -35,19 +35,25 @@ from fdf.anonymize.detection import distinct
 from fdf.anonymize.faces_json import KnownFaces, picture_row
 from fdf.anonymize.film_sink import TARGETS
 from fdf.anonymize.image import Anonymizer
+from fdf.anonymize.inputs import JOURNAL, VIDEOS, find_sources, is_pattern, is_video, is_written
 from fdf.errors import DataError, FdfError, MachineError, UsageError
-from fdf.store.files import atomic_file, is_temporary, remove_leftovers, write_bytes
+from fdf.store.files import atomic_file, remove_leftovers, write_bytes
+from fdf.vision.base import Pixels
 from fdf.vision.picture import MAX_PIXELS
 
-REPORT: Final = "fdf-anonymize.json"
-JOURNAL: Final = "fdf-anonymize.jsonl"
-VIDEOS: Final = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp"}
-    | {".ogv", ".mxf", ".vob"}
-)
-"""Suffixes that are handed to `fdf.anonymize.video`."""
+if TYPE_CHECKING:
+    from fdf.anonymize.deciding import Decision, Policy
 
+__all__ = [
+    "EARLIER", "JOURNAL", "REPORT", "VIDEOS", "FileReport", "Settings", "TreeReport", "Video", "anonymize_bytes",
+    "anonymize_file", "anonymize_tree", "find_sources", "is_pattern", "is_video", "left_out",
+]  # fmt: skip
+
+REPORT: Final = "fdf-anonymize.json"
+EARLIER: Final = "what an earlier run wrote: not anonymized again"
+"""Note of a folder that is left out."""
 _SAME: Final = 0.9  # intersection over union from which on two boxes of an animation are one
+_ONE_ONLY: Final = "a box shows nobody in a file of several pictures"
 _HOLD: Final = 2  # frames of an animation before and after a hit in which its place is hidden, too
 
 
@@ -78,7 +84,8 @@ class FileReport:
 
     Attributes:
         file: its name relative to the input folder, or alone.
-        status: `done`, `skipped` (was done before), `failed` or `left out` (no picture by its name, or no regular file).
+        status: `done`, `skipped` (was done before), `failed` or `left out` (no picture by its name, or no regular file; with
+            the note `EARLIER` a folder that an earlier run wrote).
         error: why it failed.
         frames: frames or pages of it.
         counts: faces, by method, fell_back: see `fdf.anonymize.base.Result`.
@@ -161,6 +168,8 @@ def anonymize_bytes(
     kind = kind or document.format
     faces = _faces(document, anonymizer, settings.known, name)
     report = FileReport(name, "done", frames=len(document.stills), notes=[*document.notes, *suits(document, kind)])
+    if kind == "WEBP" and document.lossless and settings.quality != Settings.quality:
+        report.notes.append("written without loss, as it came: the quality is of lossy WebP")
     stills = []
     bare = _judged(data, document, faces, anonymizer, report)
     for frame, still in enumerate(document.stills):
@@ -235,68 +244,12 @@ def anonymize_tree(
     return report
 
 
-def find_sources(source: str | Path, target: Path) -> list[tuple[Path, str]]:
-    """The files of a folder (all below it) or of a glob pattern, with their names below `target`, sorted.
-
-    Raises:
-        UsageError: nothing there, or input and output lie inside one another in a way that would mix them.
-    """
-    if (format_of(target) is not None or is_video(target)) and not target.is_dir():
-        raise UsageError(
-            f"{source} is more than one file", expected="a folder for the output", got=str(target),
-            action="Name a folder with -o",
-        )  # fmt: skip
-    root = Path(source)
-    if root.is_dir():
-        inner, outer = root.resolve(), target.resolve()
-        if inner == outer or inner.is_relative_to(outer):
-            raise UsageError(
-                "The output folder holds the input",
-                expected="a folder of its own",
-                got=str(target),
-                action="Choose another one with -o: originals and anonymized pictures must not mix",
-            )
-        return list(_walk(inner, outer))
-    pattern = str(source)
-    paths = sorted(Path(path) for path in glob.glob(pattern, recursive=True))  # noqa: PTH207 - it may be absolute
-    files = [path for path in paths if path.is_file()]
-    if not files:
-        raise UsageError(f"{pattern}: no such file, and no file fits it as a pattern")
-    outer = target.resolve()
-    inside = [path for path in files if path.resolve().is_relative_to(outer)]
-    if inside and not (outer / JOURNAL).is_file():
-        raise UsageError(
-            "The output folder holds the input",
-            expected="a folder of its own, with nothing in it that fits the pattern",
-            got=f"{inside[0]} in {target}",
-            action="Choose another one with -o: originals and anonymized pictures must not mix",
-        )
-    files = [path for path in files if path not in inside]  # what an earlier run wrote
-    if not files:
-        raise UsageError(f"{pattern}: only files of the output folder fit this pattern", got=str(target))
-    fixed = Path(os.path.commonpath([path.parent.resolve() for path in files]))
-    return [(path, path.resolve().relative_to(fixed).as_posix()) for path in files]
-
-
-def is_pattern(source: str) -> bool:
-    """Whether a name has the characters of a glob pattern and is no file itself."""
-    return glob.has_magic(source) and not Path(source).exists()
-
-
-def is_video(path: str | Path) -> bool:
-    """Whether a file is a film, by its suffix."""
-    return Path(path).suffix.lower() in VIDEOS
-
-
-def _walk(root: Path, target: Path) -> Iterator[tuple[Path, str]]:
-    """All files below `root` and the links to folders, which are not followed; without what is hidden or half-written."""
-    for folder, folders, names in os.walk(root):
-        here = Path(folder)
-        folders[:] = sorted(f for f in folders if (here / f).resolve() != target and not f.startswith("."))
-        links = [name for name in folders if (here / name).is_symlink()]
-        files = [name for name in names if not name.startswith(".") and not is_temporary(name)]
-        for name in sorted(files + links):
-            yield here / name, (here / name).relative_to(root).as_posix()
+def left_out(source: Path, name: str) -> FileReport | None:
+    """The report of what is no picture or film by its name, or no regular file; None for everything else."""
+    special = source.exists() and not source.is_file()  # a pipe would never end
+    if not special and (format_of(name) is not None or is_video(name)):
+        return None
+    return FileReport(name, "left out", notes=[EARLIER] if special and is_written(source) else [])
 
 
 def _tree_file(
@@ -308,9 +261,9 @@ def _tree_file(
     journal: _Journal,
     video: Video | None,
 ) -> FileReport:
-    special = source.exists() and not source.is_file()  # a pipe would never end
-    if special or (format_of(name) is None and not is_video(name)):
-        return FileReport(name, "left out")
+    other = left_out(source, name)
+    if other is not None:
+        return other
     path = target / (name if not is_video(name) or Path(name).suffix.lower() in TARGETS else f"{name}.mp4")
     try:
         data = _bytes(source) if not is_video(name) else b""
@@ -358,15 +311,47 @@ def _judged(
     if policy is None:
         return list(faces)
     sha256 = hashlib.sha256(data).hexdigest()
+    several = len(document.stills) > 1
+    places = _shown_boxes(policy) if several else frozenset()
+    if any(policy.applies(policy.rules[number - 1], sha256) for number in places):
+        report.notes.append(_ONE_ONLY)
     left = []
     for frame, still in enumerate(document.stills):
-        decisions = policy.decide(still.rgb, faces[frame], sha256)
+        decide = partial(_boxless, policy, places) if places else policy.decide
+        decisions = decide(still.rgb, faces[frame], sha256)
         left.append([one.face for one in decisions if not one.shown])
         shown = sum(one.shown for one in decisions)
         if shown:
             report.counts["shown"] = report.counts.get("shown", 0) + shown
         report.audit += [policy.row(one, report.file, sha256, frame) for one in decisions]
     return left
+
+
+def _shown_boxes(policy: Policy) -> frozenset[int]:
+    """Numbers of the rules that show a box."""
+    rules = enumerate(policy.rules, start=1)
+    return frozenset(number for number, rule in rules if rule.action == "show" and rule.box is not None)
+
+
+def _boxless(
+    policy: Policy, places: Collection[int], picture: Pixels, faces: Sequence[Face], sha256: str
+) -> list[Decision]:
+    """What a policy says without its rules that show a box.
+
+    Such a rule means one face of one picture; in the next picture of the file somebody else may be in that place.
+    """
+    rules = enumerate(policy.rules, start=1)
+    void = [rule.model_copy(update={"sha256": []}) if number in places else rule for number, rule in rules]
+    decisions = dataclasses.replace(policy, rules=tuple(void)).decide(picture, faces, sha256)
+    meant = dataclasses.replace(policy, people=(), recognizer=None).decide(
+        picture, faces, sha256
+    )  # by their places alone
+    return [
+        dataclasses.replace(one, rule=by.rule, reason=f"{one.reason}; {by.reason}, but {_ONE_ONLY}")
+        if not (one.shown or one.rule) and by.rule in places
+        else one
+        for one, by in zip(decisions, meant, strict=True)
+    ]
 
 
 def _look(still: Still, anonymizer: Anonymizer) -> list[Face]:

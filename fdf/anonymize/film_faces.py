@@ -19,7 +19,8 @@ from typing import IO, Annotated, Any, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fdf.anonymize.base import Face
-from fdf.anonymize.faces_json import FaceRow, from_row, outside, to_row
+from fdf.anonymize.faces_json import FaceRow, from_row, outside, to_row, track_twice
+from fdf.anonymize.people import People
 from fdf.errors import DataError
 
 FORMAT: Final = "fdf-film-faces"
@@ -39,7 +40,8 @@ class FilmFaceRow(FaceRow):
     """A face in a frame.
 
     Attributes:
-        person: whose it is: methods that draw give all tracks of a person one face. None for a person a track.
+        person: whose it is: methods that draw give all tracks of a person one face.
+            None for a person a track, whom no other film has.
     """
 
     person: Annotated[int, Field(ge=0)] | None = None
@@ -64,8 +66,7 @@ class FrameRow(_Row):
 
     @model_validator(mode="after")
     def _once(self) -> FrameRow:
-        tracks = [face.track for face in self.faces if face.track is not None]
-        twice = next((track for track in tracks if tracks.count(track) > 1), None)
+        twice = track_twice(self.faces)
         if twice is not None:
             raise ValueError(f"track {twice} is in the frame twice")
         return self
@@ -118,10 +119,11 @@ class FacesReader:
         file: opened for bytes, at its beginning.
         name: for messages.
         film: for messages.
+        people: give a number to tracks whose line names no person: track 0 of another film is somebody else. None leaves them.
     """
 
-    def __init__(self, file: IO[bytes], name: str, film: str) -> None:
-        self._file, self._name, self._film = file, name, film
+    def __init__(self, file: IO[bytes], name: str, film: str, people: People | None = None) -> None:
+        self._file, self._name, self._film, self._people = file, name, film, people
         self._head: HeadRow | None = None
         self._line = 0
 
@@ -168,7 +170,12 @@ class FacesReader:
                 raise DataError(
                     f"{self._name}, line {self._line}: the box {list(face.box)} lies outside the frame of {size[0]}×{size[1]}"
                 )
-        return [Followed(from_row(face), face.person) for face in row.faces]
+        return [Followed(from_row(face), self._person(face)) for face in row.faces]
+
+    def _person(self, face: FilmFaceRow) -> int | None:
+        if face.person is not None or face.track is None or self._people is None:
+            return face.person
+        return self._people.of_track(face.track)
 
     def end(self) -> None:
         """Nothing may be left: more frames than the film has mean another film. Raises DataError."""

@@ -32,7 +32,9 @@ _MIN_FRAMES, _MAX_FRAMES = 8, 60  # of hold and look_ahead when they come from t
 _HELD_SECONDS: Final = 0.5
 _BUFFER_BYTES: Final = 320 << 20  # most that look-ahead frames may fill
 ADAPTIVE: Final = 4
-"""Frames from one look to the next at most where nothing happens."""
+"""Frames from one look to the next at most where nothing happens …"""
+_UNSEEN_SECONDS: Final = 0.13
+"""… and seconds: a film of few frames a second is looked at more closely, a time-lapse in every frame."""
 
 
 class Hides(Protocol):
@@ -107,7 +109,7 @@ class Following:
                 tracker = Tracker(config, self._source.size)
                 looking = Looking(
                     lambda index: pool.submit(self._detect, self._slots[index]),
-                    interval=every if isinstance(every, int) else ADAPTIVE,
+                    interval=interval_of(every, float(self._source.fps), showing=self._jury is not None),
                     adaptive=every == "adaptive",
                     width=self._source.size[0],
                     ahead=self._workers + 1,
@@ -167,7 +169,7 @@ class Following:
 
 
 class Given:
-    """Takes the faces of a film from a file; a jury still looks at those that are no tracker's guess.
+    """Takes the faces of a film from a file; a jury still looks at all of them, a tracker's guesses too.
 
     Args:
         source: gives the frames.
@@ -198,14 +200,25 @@ class Given:
                 if reach is None:
                     reach = tracking_of(self._options, self._source, slot.frame, self._result).look_ahead
                     self._jury.reach = reach
-                found = [
-                    (f.track, f) for f in (one.face for one in faces) if f.track is not None and f.origin != "track"
-                ]
+                found = [(one.face.track, one.face) for one in faces if one.face.track is not None]
                 self._jury.look(slot.index, found, partial(self._source.upright, slot.frame))
             if len(held) > (reach or 0):
                 yield held.popleft()
         yield from held
         self._result.tracks, self._result.people = len(tracks - {None}), len(people - {None})
+
+
+def interval_of(every: int | str, fps: float, *, showing: bool) -> int:
+    """Frames from one look to the next at most.
+
+    Args:
+        every: as it was asked for: a number of frames, or `adaptive`.
+        fps: frames a second.
+        showing: whether somebody may be shown, in whose place somebody else might stand in any frame: then all are looked at.
+    """
+    if showing:
+        return 1
+    return every if isinstance(every, int) else min(max(round(fps * _UNSEEN_SECONDS), 1), ADAPTIVE)
 
 
 def tracking_of(options: VideoOptions, source: Source, frame: Any, result: VideoResult) -> TrackingConfig:

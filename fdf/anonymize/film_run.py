@@ -100,7 +100,7 @@ class Run:
 
     def __init__(self, order: Order, spool: IO[bytes] | None, known: IO[bytes] | None) -> None:
         self._order, self._spool = order, spool
-        self._reader = None if known is None else FacesReader(known, Path(known.name).name, order.name)
+        self._reader = None if known is None else FacesReader(known, Path(known.name).name, order.name, order.people)
         self._counts: Counter[str] = Counter()
         self._result = VideoResult()
         self._tail: list[Any] = []
@@ -255,6 +255,8 @@ class Run:
     def _decided(self, frame: Frame) -> list[Face]:
         """The faces to hide, by what is known so far."""
         jury, name, index = self._jury, self._order.name, frame.slot.index
+        if jury is not None:
+            jury.untracked(index, [one.face for one in frame.faces if one.face.track is None], name)
         return [
             one.drawn
             for one in frame.faces

@@ -48,7 +48,7 @@ class Anonymizer:
         fallback: what hides a face that `method` can't do; a name or a `Method`.
         finder: finds the faces; None for `FaceFinder()`, made when it is first needed.
         salt: of the seeds that methods draw from. The same salt gives the same faces; None draws one that nobody knows.
-        strength: of a method given by its name.
+        strength: of method and fallback, as far as they are given by their names and have one (`methods.STRENGTHS`).
         policy: who stays; None hides everybody. With one, a method that draws faces must keep them unlike anybody.
         guard: the same for methods that draw faces, without a policy; a policy brings its own.
 
@@ -77,7 +77,7 @@ class Anonymizer:
         if region not in REGIONS:
             raise UsageError("There is no such region", expected=f"one of {', '.join(REGIONS)}", got=repr(region))
         self.method = make_method(method, strength) if isinstance(method, str) else method
-        self.fallback = make_method(fallback) if isinstance(fallback, str) else fallback
+        self.fallback = make_method(fallback, strength) if isinstance(fallback, str) else fallback
         self.policy = policy
         if policy is not None:
             self.method, self.fallback = policy.guarded(self.method), policy.guarded(self.fallback)

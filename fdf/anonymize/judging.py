@@ -88,6 +88,9 @@ def judge(
 ) -> Verdict:
     """Judge one face.
 
+    A face that is badly seen is never a yes. It is a stranger's all the same if its vector is farther than `limits.show` from
+    everybody who is allowed, or nearer to somebody else: in a film that speaks against the faces around it.
+
     Args:
         view: what is seen of it.
         allowed: who may be shown here.
@@ -100,11 +103,11 @@ def judge(
         if no is not None and not away > limits.hide:  # however badly it is seen: nan hides as well
             return Verdict("deny", f"{no.name} is denied", no.name, no.rule, away, limits.hide)
     complaint = limits.quality.complaint(view)
-    if complaint or view is None:
+    if view is None:
         return Verdict("unsure", complaint)
     who, near = _nearest(view.vector, allowed)
     if who is None:
-        return Verdict("stranger", "nobody is allowed here")
+        return Verdict("unsure" if complaint else "stranger", complaint or "nobody is allowed here")
     rival, far = _nearest(view.vector, [*others, *denied])
     found = {
         "person": who.name,
@@ -114,12 +117,16 @@ def judge(
         "other": rival.name if rival else "",
         "other_distance": far if rival else None,
     }
+    kind: Kind = "unsure" if complaint else "yes"
+    why = "" if complaint else f"is {who.name}"
     if not near <= limits.show:
-        kind: Kind = "unsure" if near <= limits.hide else "stranger"
-        return Verdict(kind, f"not close enough to {who.name}", **found)  # type: ignore[arg-type]
-    if rival is not None and not far >= near + limits.margin:
-        return Verdict("unsure", f"too close to {rival.name} as well", **found)  # type: ignore[arg-type]
-    return Verdict("yes", f"is {who.name}", **found)  # type: ignore[arg-type]
+        kind, why = (
+            ("unsure" if near <= limits.hide and not complaint else "stranger"),
+            f"not close enough to {who.name}",
+        )
+    elif rival is not None and not far >= near + limits.margin:
+        kind, why = ("unsure" if far >= near else "stranger"), f"too close to {rival.name} as well"
+    return Verdict(kind, ", and ".join(one for one in (complaint, why) if one), **found)  # type: ignore[arg-type]
 
 
 def _nearest(vector: Floats, people: Sequence[Person]) -> tuple[Person | None, float]:

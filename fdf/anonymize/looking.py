@@ -16,12 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from fdf.anonymize.base import Face
-from fdf.anonymize.scenes import CutFinder, Seen, Thumbnail, change
+from fdf.anonymize.scenes import CutFinder, Moving, Seen, Thumbnail, stir
 
 _STEADY_OVERLAP = 0.5
 """Intersection over union of a face in two looks between which nothing needs to be seen."""
-_STIR = 8.0
-"""Grey levels by which a part of a picture must change to be looked at: noise stays under 3, faces seldom do (docs)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,32 +124,34 @@ class Looking:
             return
         found = self._futures[a].result(), self._futures[b].result()
         middle = (a + b) // 2
-        if steady(*found):
-            frames = self._frames
-            stir = {
-                m: change(
-                    frames[a].thumbnail, frames[m].thumbnail, frames[b].thumbnail, [*found[0], *found[1]], self._width
-                )
-                for m in range(a + 1, b)
+        partners = steady(*found)
+        if partners is not None:
+            scale = self._frames[a].thumbnail.shape[1] / self._width
+            faces = [Moving(before.box * scale, after.box * scale) for before, after in partners]
+            thumbnails = {m: self._frames[m].thumbnail for m in range(a, b + 1)}
+            stirred = {
+                m: stir(thumbnails[a], thumbnails[m], thumbnails[b], faces, (m - a) / (b - a)) for m in range(a + 1, b)
             }
-            middle = max(stir, key=lambda m: (stir[m], -abs(m - middle)))
-            if stir[middle] < _STIR:
+            middle = max(stirred, key=lambda m: (stirred[m], -abs(m - middle)))
+            if stirred[middle] < 1:
                 return
         self._look(middle)
         self._settle(a, middle)
         self._settle(middle, b)
 
 
-def steady(before: Sequence[Face], after: Sequence[Face]) -> bool:
-    """Whether two looks show the same faces at nearly the same places."""
+def steady(before: Sequence[Face], after: Sequence[Face]) -> list[tuple[Face, Face]] | None:
+    """The faces of two looks in pairs, if they are the same at nearly the same places."""
     if len(before) != len(after):
-        return False
+        return None
     if not before:
-        return True
+        return []
     a, b = (np.stack([face.box for face in faces]).astype(np.float64) for faces in (before, after))
     shared = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
     overlap = np.clip(shared, 0, None).prod(axis=2)
     areas = [(v[:, 2:] - v[:, :2]).prod(axis=1) for v in (a, b)]
     iou = overlap / (areas[0][:, None] + areas[1][None, :] - overlap)
     partner = iou.argmax(axis=1)
-    return len(set(partner.tolist())) == len(before) and bool((iou.max(axis=1) >= _STEADY_OVERLAP).all())
+    if len(set(partner.tolist())) != len(before) or (iou.max(axis=1) < _STEADY_OVERLAP).any():
+        return None
+    return [(face, after[other]) for face, other in zip(before, partner, strict=True)]

@@ -32,6 +32,9 @@ _METHODS: Final[dict[str, tuple[str, str]]] = {
     "donor": ("fdf.anonymize.donor", "Donor"),
 }
 
+STRENGTHS: Final = {"blur": (0.0, 10.0), "pixelate": (0.0, 10.0), "donor": (1.0, 2.0)}
+"""Methods that have a strength, with its range; 0 itself is none. `donor` pushes shapes away, and never less than at 1."""
+
 GREY: Final = (96, 96, 96)
 """What `solid` fills with: the same for everybody, since a mean colour would tell the skin's."""
 
@@ -55,7 +58,7 @@ def make_method(name: str, strength: float = 1.0, *, donors: str | Path | None =
 
     Args:
         name: one of `names()`.
-        strength: 1 is the measured default; less hides less, and warns.
+        strength: 1 is the measured default; less hides less, and warns. Methods that are not in `STRENGTHS` have none.
         donors: of `donor` only: folder of those who lend their faces; None for the rendered people that fdf brings.
 
     Raises:

@@ -105,14 +105,19 @@ class People:
             self._vectors.append((number, vector))
         return number
 
+    def of_track(self, track: int) -> int | None:
+        """Whose a track of the film is if nobody else says so: a person's whom no other film has. None if no film has begun."""
+        if self._film is None:
+            return None
+        digest = hashlib.blake2b(f"track {track}".encode(), key=self._film, digest_size=8).digest()
+        return int.from_bytes(digest, "big") >> (64 - _BITS)
+
     def _new(self, face: Face) -> int:
         self._count += 1
-        if self._film is None:
-            return self._count - 1
-        if face.track is None:
+        if self._film is not None and face.track is None:
             raise ValueError("People: expected a face with the number of its track, got none.")
-        digest = hashlib.blake2b(f"track {face.track}".encode(), key=self._film, digest_size=8).digest()
-        return int.from_bytes(digest, "big") >> (64 - _BITS)
+        number = None if face.track is None else self.of_track(face.track)
+        return self._count - 1 if number is None else number
 
 
 def dlib_people(finder: Finder | None = None) -> People:

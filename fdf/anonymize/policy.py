@@ -60,7 +60,8 @@ def load_policy(path: Path, *, recognizer: Recognizes | None = None, finder: Fin
     own, limits, notes = file.recognition, Limits(1.0, 1.0, 0.0), []
     people: list[Person] = []
     shas: list[str] = []
-    if any(rule.people or rule.person for rule in file.rule):
+    # Who is shown by the number of a track is compared with the track's own first look: that takes a recognizer, too.
+    if any(rule.people or rule.person or (rule.action == "show" and rule.track is not None) for rule in file.rule):
         recognizer = recognizer or _recognizer(own.embedder, own.path, path.parent)
         limits = _limits(own, recognizer, path.parent)
         finder = finder or _finder()
@@ -79,7 +80,7 @@ def load_policy(path: Path, *, recognizer: Recognizes | None = None, finder: Fin
         tuple(file.rule),
         tuple(people),
         limits,
-        recognizer if people else None,
+        recognizer,
         own.frames,
         hashlib.sha256(data).hexdigest(),
         hashlib.sha256("\n".join(parts).encode()).hexdigest(),

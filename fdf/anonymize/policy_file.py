@@ -67,7 +67,7 @@ class RuleRow(_Table):
         action: `show` or `hide`.
         people: folder with a folder a person, relative to the policy.
         person: folder with pictures of one person.
-        box: [x0, y0, x1, y1) in pixels of the upright picture; pictures only, except to hide.
+        box: [x0, y0, x1, y1) in pixels of the upright picture. To hide in any file; to show in one that holds one picture.
         track: number of a track, as the audit log gives it; of a face in a file of faces.
         sha256: the files that the rule is for; all, if it is left out.
         groups: who may see it, with access = "groups".

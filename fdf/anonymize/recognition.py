@@ -23,6 +23,11 @@ from fdf.vision.quality import measure
 from fdf.vision.zoo import load_embedder
 
 _EDGE: Final = 2.0  # pixels: less of a box than this in the picture is no face
+_SIDE: Final = 32  # pixels of a glimpse
+_ALIKE: Final = 0.1
+"""Root mean square by which two glimpses of one person may differ, in standard deviations of the first. The least between two
+people was 0.53 in 31,782 pairs (240 rendered faces, 83 real ones), and 0.28 with all of them made equally bright and blurred
+by a sixteenth of the face; a face that keeps still in a film differs by 0.01 from one frame to the next."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +140,25 @@ class Quality:
         if not abs(view.pitch) <= self.max_pitch:
             return f"turned away (pitch {view.pitch:.0f}°)"
         return ""
+
+
+def glimpse(picture: Pixels, face: Face) -> Floats | None:
+    """What is in a face's box, small and grey: float32 (32, 32). None where less than two pixels of it lie in the picture."""
+    import cv2
+
+    limit = np.array(picture.shape[1::-1] * 2)
+    x0, y0, x1, y1 = (int(v) for v in np.clip(np.rint(face.box), 0, limit))
+    if min(x1 - x0, y1 - y0) < _EDGE:
+        return None
+    grey = cv2.cvtColor(np.ascontiguousarray(picture[y0:y1, x0:x1]), cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), dtype=np.float32)
+
+
+def alike(before: Floats | None, after: Floats | None) -> bool:
+    """Whether two glimpses differ so little that they can't be of two people: whoever was recognized in one is in the other."""
+    if before is None or after is None:
+        return False
+    return float(np.sqrt(np.mean((after - before) ** 2))) <= _ALIKE * float(before.std())
 
 
 def distance(a: Floats, b: Floats) -> float:

@@ -116,11 +116,12 @@ def anonymize_video(
 
 def _strangers(source: str | Path, anonymizer: Hides, options: VideoOptions) -> People:
     """A person a track, known in no other film; where nothing is drawn nor saved, nobody asks."""
-    people = People()
+    people, given = People(), options.detections is not None
     draws = any(is_generative(getattr(anonymizer, name, None)) for name in ("method", "fallback"))
-    if options.detections is None and (draws or options.save_detections is not None):
+    if draws or (options.save_detections is not None and not given):
         part = (options.start, options.end) if options.trim else ()
-        people.begin(source, options.every, options.hold, options.look_ahead, options.partial, *part)
+        looks = ("given",) if given else (options.every, options.hold, options.look_ahead)
+        people.begin(source, *looks, options.partial, *part)
     return people
 
 

@@ -72,6 +72,9 @@ def anonymize(
 
     what = checks.what_of(source, output, dry=dry_run)
     checks.check_given(context, what, source)
+    checks.check_effect(
+        context, what, output, (method, fallback), detections, policy=bool(policy), protect=bool(protect)
+    )
     checks.check_salt(salt)
     checks.check_saving(save_detections, film=what == "film", overwrite=overwrite)
     checks.check_log(audit_log, [Path(source), output, detections, save_detections, policy])
@@ -95,7 +98,7 @@ def anonymize(
     plain = _plain((method, fallback), strength, (model, donors), before, region=region, finder=finder, salt=salt)
     saves, drawn = save_detections is not None and what == "film", checks.draws(plain)
     for_drawn = {"--protect": protect is not None, "--guard": bool(guard), "--people": bool(people) and not saves}
-    checks.check_drawn(plain, for_drawn)
+    checks.check_drawn(plain, for_drawn | {"--salt": salt is not None})
     films = dataclasses.replace(films, numbered=drawn or saves, people=drawn if people is None else people)
     known = read_faces(detections) if detections and what != "film" else None
     parts: list[Any] = [method, region, strength, fallback, thoroughness, threshold, salt, quality, audio, start, end]
@@ -197,7 +200,7 @@ def _plain(
 
     Args:
         names: of both.
-        strength: of both.
+        strength: of both, as far as they have one.
         drawn: generator of `gan` and folder of `donor`, or None.
         guard: stands before methods that draw.
         settings: of `Anonymizer`.
@@ -209,10 +212,10 @@ def _plain(
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", WeakMethodWarning)
-        method, fallback = (_drawing(name, *drawn, other=other) for name, other in (names, names[::-1]))
+        method, fallback = (_drawing(name, strength, *drawn, other=other) for name, other in (names, names[::-1]))
         plain = Anonymizer(method, fallback=fallback, strength=strength, guard=guard, **settings)
-    for one in said:
-        typer.secho(f"warning: {one.message}", fg="yellow", err=True)
+    for text in dict.fromkeys(str(one.message) for one in said):
+        typer.secho(f"warning: {text}", fg="yellow", err=True)
     return plain
 
 
@@ -244,7 +247,7 @@ def _of_group(output: Path, policy: Policy | None, *, many: bool) -> Path:
     return output / policy.group if many else output.with_name(f"{output.stem}.{policy.group}{output.suffix}")
 
 
-def _drawing(name: str, model: Path | None, donors: Path | None, *, other: str) -> str | Method:
+def _drawing(name: str, strength: float, model: Path | None, donors: Path | None, *, other: str) -> str | Method:
     """A method by its name, or made with its generator or donors."""
     from fdf.anonymize.methods import make_method
     from fdf.errors import UsageError
@@ -260,7 +263,7 @@ def _drawing(name: str, model: Path | None, donors: Path | None, *, other: str) 
         from fdf.anonymize.gan import Gan
 
         return Gan(model=model)
-    return make_method(name, donors=donors) if donors is not None and name == "donor" else name
+    return make_method(name, strength, donors=donors) if donors is not None and name == "donor" else name
 
 
 def _one(
@@ -291,18 +294,16 @@ def _one(
 def _look(
     sources: list[tuple[Path, str]], anonymizer: Anonymizer, settings: Settings, advance: Callable[[int], None]
 ) -> TreeReport:
-    from fdf.anonymize.codecs import format_of
-    from fdf.anonymize.files import FileReport, TreeReport, anonymize_bytes, is_video
+    from fdf.anonymize.files import FileReport, TreeReport, anonymize_bytes, is_video, left_out
     from fdf.errors import FdfError
 
     report = TreeReport()
     for path, name in sources:
         try:
-            if is_video(name) or format_of(name) is None or (path.exists() and not path.is_file()):
-                one = FileReport(
-                    name, "left out", notes=["a film: not looked at in a dry run"] if is_video(name) else []
-                )
-            else:
+            one = left_out(path, name)
+            if one is None and is_video(name):
+                one = FileReport(name, "left out", notes=["a film: not looked at in a dry run"])
+            elif one is None:
                 one = anonymize_bytes(path.read_bytes(), None, anonymizer, settings, name)[1]
         except (FdfError, OSError) as error:
             if len(sources) == 1 and isinstance(error, FdfError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -17,6 +17,9 @@ _OF_FILMS: Final = frozenset(
     {"people", "audio", "start", "end", "trim", "every", "hold", "look_ahead", "codec", "partial"}
 )
 _OF_PICTURES: Final = frozenset({"quality"})
+_OF_LOOKING: Final = frozenset({"thoroughness", "threshold"})
+_OF_FOLLOWING: Final = frozenset({"every", "hold", "look_ahead"})
+_WITH_QUALITY: Final = ("JPEG", "WEBP", "AVIF", "HEIF")
 
 
 def what_of(source: str, output: Path, *, dry: bool) -> What:
@@ -56,20 +59,85 @@ def check_given(context: typer.Context, what: What, source: str) -> None:
     Raises:
         UsageError: names them.
     """
+    if what != "many":
+        foreign, owners = (_OF_FILMS, "films") if what == "picture" else (_OF_PICTURES, "pictures")
+        _refuse(context, foreign, f"of {owners}", source)
+
+
+def check_effect(
+    context: typer.Context,
+    what: What,
+    output: Path,
+    methods: tuple[str, str],
+    detections: Path | None,
+    *,
+    policy: bool,
+    protect: bool,
+) -> None:
+    """Nor is anything passed over that would change nothing, given the other options.
+
+    Args:
+        context: of the command.
+        what: comes in.
+        output: goes out.
+        methods: the one asked for and its fallback.
+        detections: file of faces.
+        policy: there is one. It judges as far ahead as is asked, and has reference pictures for the detector.
+        protect: so have the protected.
+
+    Raises:
+        UsageError: names what would have no effect, or a strength that a method hasn't.
+    """
+    from fdf.anonymize.codecs import format_of
+
+    _check_strength(context, methods)
+    kind = format_of(output)
+    if what == "picture" and kind and kind not in _WITH_QUALITY:
+        _refuse(context, {"quality"}, "of JPEG, AVIF, HEIC and lossy WebP", str(output))
+    if policy and detections is None and str(context.params.get("every")) not in {"adaptive", "1"}:
+        _refuse(context, {"every"}, "for films without a policy: with one every frame is looked at", "--policy")
+    if detections is not None:
+        idle = frozenset() if policy or protect else _OF_LOOKING
+        if what == "film":
+            idle |= _OF_FOLLOWING - ({"look_ahead"} if policy else set())
+        _refuse(context, idle, "for faces that are looked for", f"--detections {detections}")
+
+
+def _check_strength(context: typer.Context, methods: tuple[str, str]) -> None:
+    from fdf.anonymize.methods import STRENGTHS, names
     from fdf.errors import UsageError
 
-    if what == "many":
+    if not _is_given(context, "strength") or not set(methods) <= set(names()):
         return
-    foreign, owners = (_OF_FILMS, "films") if what == "picture" else (_OF_PICTURES, "pictures")
+    if not set(methods) & set(STRENGTHS):
+        got = f"--method {methods[0]}, --fallback {methods[1]}"
+        *most, last = STRENGTHS
+        _refuse(context, {"strength"}, f"of {', '.join(most)} and {last}", got)
+    strength = float(context.params["strength"])
+    for name in methods:
+        low, high = STRENGTHS.get(name, (0.0, 10.0))
+        if low and not low <= strength <= high:
+            raise UsageError(
+                f"--strength does not fit {name}",
+                expected=f"{low:g} to {high:g}: nothing is weaker than {low:g}",
+                got=f"{strength:g}",
+                action="Leave it out for 1",
+            )
+
+
+def _refuse(context: typer.Context, options: Collection[str], of: str, got: str) -> None:
+    """Refuse the options among these that were given, even with their defaults. Raises UsageError."""
+    from fdf.errors import UsageError
+
     names = [
         "/".join([*one.opts, *one.secondary_opts])
         for one in context.command.params
-        if one.name in foreign and _is_given(context, one.name)
+        if one.name in options and _is_given(context, one.name)
     ]
     if names:
         raise UsageError(
-            f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} of {owners}",
-            got=source,
+            f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} {of}",
+            got=got,
             action=f"Leave {'it' if len(names) == 1 else 'them'} out",
         )
 

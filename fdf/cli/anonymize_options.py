@@ -22,7 +22,9 @@ Method = Annotated[str, typer.Option("--method", help="solid, blur, pixelate, ga
 Region = Annotated[
     Literal["face", "head"], typer.Option("--region", help="What to hide: forehead to chin, or hair and ears too.")
 ]
-Strength = Annotated[float, typer.Option("--strength", help="Of blur and pixelate; under 1 more of a face stays.")]
+Strength = Annotated[
+    float, typer.Option("--strength", help="Of blur, pixelate and donor (1–2); under 1 more of a face stays.")
+]
 Model = Annotated[
     Path | None,
     typer.Option("--model", help="Of gan: a generator that fdf export made. Default: the one that fdf brings."),
@@ -71,7 +73,10 @@ Log = Annotated[
     Path | None,
     typer.Option("--audit-log", help="Where every decision goes. Default: POLICY.audit.jsonl beside the policy."),
 ]
-Salt = Annotated[str | None, typer.Option("--salt", help="Same salt, same stand-ins. Default: one that nobody knows.")]
+Salt = Annotated[
+    str | None,
+    typer.Option("--salt", help="Methods that draw faces: same salt, same stand-ins. Default: one that nobody knows."),
+]
 People = Annotated[
     bool | None,
     typer.Option(
@@ -79,7 +84,9 @@ People = Annotated[
         help="Films: one stand-in a person, in all films of the command, not one a track. Default: yes if faces are drawn.",
     ),
 ]
-Quality = Annotated[int, typer.Option("--quality", min=1, max=100, help="Of JPEG and other lossy files. Not of films.")]
+Quality = Annotated[
+    int, typer.Option("--quality", min=1, max=100, help="Of JPEG, AVIF, HEIC and lossy WebP. Not of films.")
+]
 Audio = Annotated[
     Literal["keep", "drop", "distort"], typer.Option("--audio", help="Sound of films: a voice is a face, too.")
 ]
@@ -87,7 +94,11 @@ Start = Annotated[float, typer.Option("--from", min=0, help="Films: seconds wher
 End = Annotated[float | None, typer.Option("--to", help="Films: seconds where it ends.")]
 Trim = Annotated[bool, typer.Option("--trim", help="Films: write only the part between --from and --to.")]
 Every = Annotated[
-    str, typer.Option("--every", help="Films: look at every N-th frame; adaptive: at more where anything happens.")
+    str,
+    typer.Option(
+        "--every",
+        help="Films: look at every N-th frame; adaptive: at more where anything happens. With a policy: at all.",
+    ),
 ]
 Hold = Annotated[
     int | None,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fdf.anonymize.policy import Policy
 
 _NAMED = 5
-"""Files without a face that are named; the report has all of them."""
+"""Files and folders of one kind that are named; the report has all of them."""
 
 
 def tell(reports: list[tuple[Policy | None, Path, TreeReport]], *, many: bool, dry: bool, as_json: bool) -> None:
@@ -56,8 +56,12 @@ def _say_margin(method: Method) -> None:
         )
 
 
+def _named(files: list[str]) -> str:
+    return ", ".join(files[:_NAMED]) + (" …" if len(files) > _NAMED else "")
+
+
 def _print(report: TreeReport, output: Path, *, many: bool, dry: bool) -> None:
-    from fdf.anonymize.files import REPORT
+    from fdf.anonymize.files import EARLIER, REPORT
 
     for one in report.files:
         if one.status == "failed":
@@ -79,8 +83,7 @@ def _print(report: TreeReport, output: Path, *, many: bool, dry: bool) -> None:
     looked_at = [one for one in report.files if one.status in {"done", "skipped"}]
     bare = [one.file for one in looked_at if not any(one.counts.get(name) for name in known)]
     if bare:
-        names = ", ".join(bare[:_NAMED]) + (" …" if len(bare) > _NAMED else "")
-        what = f"; no face was found in {len(bare):,} of {len(looked_at):,} files: look at them ({names})"
+        what = f"; no face was found in {len(bare):,} of {len(looked_at):,} files: look at them ({_named(bare)})"
         line += what if many else ": look at it"
     if many:
         parts = {
@@ -89,7 +92,12 @@ def _print(report: TreeReport, output: Path, *, many: bool, dry: bool) -> None:
             "failed": "failed",
             "left out": "left out (no picture or film)",
         }
-        told = [f"{report.count(status):,} {words}" for status, words in parts.items() if report.count(status)]
+        earlier = [one.file for one in report.files if EARLIER in one.notes]
+        numbers = {status: report.count(status) - len(earlier) * (status == "left out") for status in parts}
+        told = [f"{numbers[status]:,} {words}" for status, words in parts.items() if numbers[status]]
+        if earlier:
+            what = f"{len(earlier):,} folder{'' if len(earlier) == 1 else 's'} of earlier runs left out"
+            told.append(f"{what} ({_named(earlier)})")
         line = f"{', '.join(told) or 'no files'}. {line}"
     else:
         for one in report.files:

@@ -209,13 +209,43 @@ def brief(height: float, width: int = 1280, *, seen: Sequence[int] = (9, 22, 23,
     return clip
 
 
+def visitor(
+    size: float,
+    at: tuple[float, float],
+    others: Sequence[tuple[int, float, float, float]] = (),
+    *,
+    light: float = 1,
+    fog: float = 0,
+    seen: Sequence[int] = (9, 10, 11, 21, 22, 23),
+) -> Clip:
+    """A face that is there in some of 28 frames only, among others (person, x, y, height) that stay; in 720p."""
+    clip, behind = Clip(), background(1280, 720, 3)
+    for t in range(28):
+        stage = _Stage(behind)
+        if t in seen:
+            stage.head(2, *at, size)
+        for person, x, y, height in others:
+            stage.head(person, x, y, height)
+        stage.picture = (stage.picture * (1 - fog) + 190 * fog) * light
+        stage.finish(clip)
+    return clip
+
+
 class Black:
     """A method that covers in black: what is covered can be read off the pixels."""
 
     name = "black"
+    colour = (0, 0, 0)
 
     def replace(self, picture: np.ndarray, jobs: Sequence[Job]) -> list[Replacement]:  # noqa: ARG002
-        return [Replacement(np.zeros((*job.region.alpha.shape, 3), dtype=np.uint8)) for job in jobs]
+        return [Replacement(np.full((*job.region.alpha.shape, 3), self.colour, dtype=np.uint8)) for job in jobs]
+
+
+class Magenta(Black):
+    """The same in a colour that no dark film has."""
+
+    name = "magenta"
+    colour = (255, 0, 255)
 
 
 def exposed(clip: Clip, pictures: list[np.ndarray], colour: tuple[int, int, int]) -> list[tuple[int, int, float]]:

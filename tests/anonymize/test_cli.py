@@ -168,7 +168,7 @@ def test_weak_settings_warn_on_the_error_stream(finds: Fixed, picture: Path, tmp
         (["", "-o", "{dir}/x.png"], "There is no input", 2),
         (["{in}", "-o", "{dir}/x.png", "--audit-log", "{in}"], "a name that ends in .jsonl", 2),
         (["{dir}/f.mp4", "-o", "{dir}/x.mp4", "--dry-run"], "--dry-run looks at pictures, not at films", 2),
-        (["{in}", "-o", "{dir}/x.png", "--strength", "0"], "The strength is out of range", 2),
+        (["{in}", "-o", "{dir}/x.png", "--method", "blur", "--strength", "0"], "The strength is out of range", 2),
         (["{in}", "-o", "{dir}/x.png", "--detections", "{dir}/f.json"], "f.json can't be read", 4),
         (["{in}", "-o", "{dir}/x.png", "--salt", ""], "--salt is empty: all who leave it so would draw the same", 2),
         (["{in}", "-o", "{dir}/x.png", "--salt", " "], "leave --salt out for one that nobody knows", 2),
@@ -194,6 +194,132 @@ def test_refusals_say_what_is_wrong(
     assert error.exit_code == code
     assert picture.read_bytes() == before
     assert list(picture.parent.iterdir()) == [picture]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["{in}", "-o", "x.png", "--strength", "0.2"], "--strength is of blur, pixelate and donor. Got --method solid"),
+        (["{in}", "-o", "x.png", "--strength", "1"], "--fallback solid. Leave it out"),
+        (["{in}", "-o", "x.png", "--method", "gan", "--strength", "2"], "--strength is of blur, pixelate and donor"),
+        (
+            ["{in}", "-o", "x.png", "--method", "donor", "--strength", "0.2"],
+            "--strength does not fit donor. Expected 1 to 2: nothing is weaker than 1. Got 0.2",
+        ),
+        (["{in}", "-o", "x.png", "--method", "blur", "--fallback", "donor", "--strength", "3"], "does not fit donor"),
+        (["{in}", "-o", "x.png", "--method", "blurr", "--strength", "2"], "Did you mean blur?"),
+        (["{in}", "-o", "x.png", "--salt", "s"], "--salt is of methods that draw faces. Expected gan or donor"),
+        (["in", "-o", "out", "--salt", "s", "--method", "blur"], "Got --method blur, --fallback solid"),
+        (["f.mp4", "-o", "x.mp4", "--salt", "s", "--save-detections", "f.jsonl"], "--salt is of methods that draw"),
+        (["{in}", "-o", "x.png", "--quality", "80"], "--quality is of JPEG, AVIF, HEIC and lossy WebP. Got x.png"),
+        (["{in}", "-o", "x.tif", "--quality", "95"], "--quality is of JPEG, AVIF, HEIC and lossy WebP. Got x.tif"),
+        (
+            ["{in}", "-o", "x.png", "--detections", "f.json", "--threshold", "0.1", "--thoroughness", "fast"],
+            "--thoroughness and --threshold are for faces that are looked for. Got --detections f.json",
+        ),
+        (["in", "-o", "out", "--detections", "f.json", "--threshold", "0.1"], "--threshold is for faces that are"),
+        (
+            ["f.mp4", "-o", "x.mp4", "--policy", "p.toml", "--every", "4"],
+            "--every is for films without a policy: with one every frame is looked at",
+        ),
+        (
+            ["f.mp4", "-o", "x.mp4", "--detections", "f.jsonl", "--hold", "3", "--look-ahead", "3", "--every", "2"],
+            "--every and --hold and --look-ahead are for faces that are looked for. Got --detections f.jsonl. Leave them",
+        ),
+        (["f.mp4", "-o", "x.mp4", "--detections", "f.jsonl", "--threshold", "0.3"], "--threshold is for faces"),
+        (
+            [
+                "f.mp4",
+                "-o",
+                "x.mp4",
+                "--detections",
+                "f.jsonl",
+                "--policy",
+                "p.toml",
+                "--hold",
+                "3",
+                "--look-ahead",
+                "3",
+            ],
+            "--hold is for faces that are looked for",
+        ),
+    ],
+)
+def test_what_would_change_nothing_is_refused(
+    finds: Fixed, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    error = refused(*(word.replace("{in}", str(picture)) for word in words))
+    assert said in str(error)
+    assert error.exit_code == 2
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.png", "in"]
+    assert finds.asked == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--threshold", "0.3", "--thoroughness", "fast", "--look-ahead", "3", "--policy", "p.toml"],
+        ["--threshold", "0.3", "--method", "gan", "--protect", "people"],
+        ["--partial", "--from", "1", "--to", "2", "--trim", "--codec", "h264", "--audio", "drop"],
+    ],
+)
+def test_what_has_an_effect_beside_a_file_of_faces_is_taken(
+    finds: Fixed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """Reference pictures are looked at, a policy judges ahead; the refusal that comes is of the next check."""
+    monkeypatch.chdir(tmp_path)
+    rest = ["--detections", "f.jsonl", "--audit-log", "wrong"]
+    assert "--audit-log writes lines of JSON" in str(refused("f.mp4", "-o", "x.mp4", *words, *rest))
+
+
+def test_a_strength_is_the_fallbacks_too(finds: Fixed, picture: Path, tmp_path: Path) -> None:
+    """`gan` can't do a face of 30 pixels at the border; what covers it is as strong as was asked."""
+    finds.faces = [face(-20, 15, 10, 45)]
+
+    def made(*words: object) -> Any:
+        result = run(picture, "-o", tmp_path / "b.png", "--overwrite", *words)
+        assert "1 face hidden (1 " in result.output, result.exception
+        return read((tmp_path / "b.png").read_bytes()).stills[0].rgb, result
+
+    fell, _ = made("--method", "gan", "--no-guard", "--fallback", "pixelate", "--strength", 2)
+    asked, _ = made("--method", "pixelate", "--strength", 2)
+    plain, _ = made("--method", "pixelate")
+    assert np.array_equal(fell, asked)
+    assert not np.array_equal(fell, plain)
+    _, weak = made("--method", "pixelate", "--fallback", "pixelate", "--strength", 0.25)
+    assert weak.stderr.count("warning: pixelate at strength 0.25") == 1
+
+
+def test_a_strength_reaches_donors_of_ones_own(finds: Fixed, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fdf.anonymize.donors import DEFAULT_FOLDER
+    from fdf.cli.anonymize import _plain
+
+    plain = _plain(("donor", "solid"), 1.5, (None, DEFAULT_FOLDER), None, finder=finds)
+    assert getattr(plain.method, "mix") == 1.5  # noqa: B009 - other methods have none
+
+
+def test_a_quality_that_lossless_webp_has_not_is_noted(finds: Fixed, picture: Path, tmp_path: Path) -> None:
+    words = (picture, "-o", tmp_path / "b.webp", "--overwrite")
+    assert "Note" not in run(*words).output
+    assert "Note: written without loss, as it came: the quality is of lossy WebP" in run(*words, "--quality", 50).output
+
+
+def test_earlier_outputs_are_counted_and_named(finds: Fixed, picture: Path, tmp_path: Path) -> None:
+    (picture.parent / "notes.txt").write_text("mine")
+    run(picture.parent, "-o", picture.parent / "out")
+    said = "1 done, 1 left out (no picture or film), 1 folder of earlier runs left out (out). 1 face hidden (1 solid)."
+    result = run(picture.parent, "-o", picture.parent / "out2")
+    assert result.output.startswith(said), result.output
+    assert sorted(path.name for path in (picture.parent / "out2").glob("*.png")) == ["a.png"]
+    both = run(f"{picture.parent}/**/*", "-o", tmp_path / "three", "--dry-run")
+    assert "1 done, 1 left out (no picture or film), 2 folders of earlier runs left out (out, out2)." in both.output
+    (row,) = (
+        row
+        for row in json.loads(run(picture.parent, "-o", picture.parent / "out2", "--json").stdout)["pictures"]
+        if row["file"] == "out"
+    )
+    assert row == {"file": "out", "status": "left out", "notes": ["what an earlier run wrote: not anonymized again"]}
 
 
 FILM_OPTIONS = {

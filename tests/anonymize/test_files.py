@@ -429,8 +429,43 @@ def test_a_pattern_is_not_fed_its_own_outputs(folder: Path) -> None:
     first = anonymize_tree(find_sources(pattern, out), out, HIDE)
     second = anonymize_tree(find_sources(pattern, out), out, HIDE)
     assert [(one.file, one.status) for one in second.files] == [(one.file, "skipped") for one in first.files]
-    with pytest.raises(UsageError, match="only files of the output folder fit"):
+    with pytest.raises(UsageError, match="only what earlier runs wrote fits"):
         find_sources(str(out / "**/*.png"), out)
+
+
+@pytest.mark.parametrize("pattern", ["", "**/*.*"])
+def test_what_earlier_runs_wrote_is_left_out_and_named(folder: Path, pattern: str) -> None:
+    """A second output folder inside the input doubled what was in the first; a third one doubled both."""
+    source = f"{folder}/{pattern}" if pattern else folder
+    first = anonymize_tree(find_sources(source, folder / "out"), folder / "out", HIDE)
+    anonymize_tree(find_sources(source, folder / "sub/two"), folder / "sub/two", HIDE)
+    out = folder / "three"
+    report = anonymize_tree(find_sources(source, out), out, HIDE)
+    before, now = ({one.file: one for one in some.files} for some in (first, report))
+    assert now.keys() - before.keys() == {"out", "sub/two"}, "whole folders, not file by file"
+    for name in ("out", "sub/two"):
+        assert (now[name].status, now[name].notes) == ("left out", ["what an earlier run wrote: not anonymized again"])
+    assert report.count("done") == first.count("done") == 3
+    assert json.loads((out / REPORT).read_text())["files"] == {"done": 3, "skipped": 0, "failed": 2, "left_out": 3}
+    assert sorted(path.name for path in out.rglob("*") if path.is_file()) == sorted(
+        ["a.png", "b.jpg", "c.webp", REPORT, JOURNAL]
+    )
+
+
+def test_the_folder_of_an_earlier_run_can_be_named(folder: Path, tmp_path: Path) -> None:
+    earlier, out = folder / "out", tmp_path / "again"
+    anonymize_tree(find_sources(folder, earlier), earlier, HIDE)
+    for source, name in ((earlier, "a.png"), (f"{earlier}/*.png", "a.png"), (f"{earlier}/sub/*.jpg", "b.jpg")):
+        assert name in [found for _, found in find_sources(source, out)], source
+    with pytest.raises(UsageError, match=r"only what earlier runs wrote fits.*in/out\. To anonymize that again"):
+        find_sources(f"{folder}/o*/*.png", out)
+
+
+def test_a_pattern_takes_links_to_files(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (folder / "a.png").rename(tmp_path / "far/z.png")
+    (folder / "a.png").symlink_to(tmp_path / "far/z.png")
+    assert find_sources(f"{folder}/*.png", tmp_path / "out") == [(folder / "a.png", "a.png")]
 
 
 def test_originals_in_the_output_folder_are_refused(folder: Path) -> None:
@@ -562,7 +597,7 @@ faces = st.builds(
 
 
 @settings(max_examples=40, deadline=None)
-@given(found=st.lists(faces, max_size=3))
+@given(found=st.lists(faces, max_size=3, unique_by=lambda one: object() if one.track is None else one.track))
 def test_faces_survive_json(found: list[Face], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("json") / "faces.json"
     write_faces(path, [picture_row("a.png", 0, (80, 60), found)])
@@ -604,6 +639,12 @@ ROW = {"file": "a.png", "width": 80, "height": 60}
         ({"faces": [{"box": [1, 2, 3, 9], "score": 2}]}, "score"),
         ({"faces": [{"box": [1, 2, 3, 9], "landmarks5": [[1, 2]]}]}, "landmarks5"),
         ({"faces": []} | {"width": 0}, "width"),
+        (
+            {"faces": [{"box": [1, 2, 3, 9], "track": -1}]},
+            r"faces\.0\.track: Input should be greater than or equal to 0",
+        ),
+        ({"faces": [{"box": [n, 2, n + 2, 9], "track": n // 2} for n in (1, 4, 5)]}, r"track 2 is in a\.png twice"),
+        ({"faces": [{"box": [1, 2, 3, 9], "track": 7}] * 2, "frame": 3}, r"track 7 is in a\.png, frame 3, twice"),
         ("twice", "is there twice"),
     ],
 )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fdf.anonymize.base import Job, Method
-from fdf.anonymize.methods import GREY, WeakMethodWarning, make_method, names, weakness
+from fdf.anonymize.methods import GREY, STRENGTHS, WeakMethodWarning, make_method, names, weakness
 from fdf.anonymize.regions import region_of
 from fdf.errors import UsageError
 from tests.anonymize.pictures import face, noise
@@ -91,6 +93,18 @@ def test_weak_settings_warn_with_what_was_measured(name: str) -> None:
     assert weakness(name, 1) == ""
     assert weakness("solid", 0.1) == ""
     assert "at 0.125" in weakness(name, 0.01)
+
+
+def test_the_methods_with_a_strength_are_those_that_it_changes() -> None:
+    from fdf.anonymize.donor import Donor
+
+    for name in ("solid", "blur", "pixelate"):
+        weak, strong = (make_method(name, strength).replace(noise(120, 120), [job()])[0].pixels for strength in (1, 2))
+        assert (not np.array_equal(weak, strong)) == (name in STRENGTHS), name  # type: ignore[arg-type]
+    low, high = STRENGTHS["donor"]
+    mixes = [cast(Donor, make_method("donor", strength)).mix for strength in (low / 2, low, high, high + 1)]
+    assert mixes == [low, low, high, high], "beyond its range nothing changes"
+    assert set(STRENGTHS) == set(names()) - {"solid", "gan"}
 
 
 @pytest.mark.parametrize("strength", [0, -1, float("nan"), float("inf"), 11])

@@ -271,7 +271,7 @@ def test_people_are_shown_denied_and_hidden(tmp_path: Path) -> None:
         (True, "is ada"),
         (False, "not close enough to ada"),
         (False, "carl is denied"),
-        (False, "not sharp (1)"),
+        (False, "not sharp (1), and not close enough to ada"),
     ]
     assert said(policy(tmp_path, ""), (ADA,)) == [(False, "no rule shows it")]
 

@@ -260,10 +260,11 @@ def cv2_blur(picture: np.ndarray) -> np.ndarray:
 
 
 def test_steady() -> None:
-    assert steady([], [])
-    assert steady([face(100, 100), face(500, 100)], [face(505, 100), face(104, 100)])
-    assert not steady([face(100, 100)], [face(160, 100)])
-    assert not steady([face(100, 100)], [])
+    assert steady([], []) == []
+    left, right, later = face(100, 100), face(500, 100), [face(505, 100), face(104, 100)]
+    assert steady([left, right], later) == [(left, later[1]), (right, later[0])]
+    assert steady([face(100, 100)], [face(160, 100)]) is None
+    assert steady([face(100, 100)], []) is None
 
 
 def test_people_are_known_again_and_never_there_twice() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ av = pytest.importorskip("av", reason="films need PyAV: the extra `video`")
 
 from fdf.anonymize import video  # noqa: E402
 from fdf.anonymize.base import Face, Job, Outcome, Replacement, Result  # noqa: E402
+from fdf.anonymize.film_following import interval_of  # noqa: E402
 from fdf.anonymize.image import Anonymizer  # noqa: E402
 from fdf.anonymize.people import dlib_people  # noqa: E402
 from fdf.anonymize.video import FilmFinder, VideoOptions, VideoResult, anonymize_video  # noqa: E402
@@ -116,6 +118,36 @@ def test_a_face_of_one_to_three_frames_is_covered(tmp_path: Path, height: int) -
     result = anonymize_video(tmp_path / "in.mp4", tmp_path / "out.mp4", anonymizer)
     assert clips.exposed(clip, clips.read(tmp_path / "out.mp4")[0], (0, 0, 0)) == []
     assert result.looked < result.frames, "it was adaptive"
+
+
+ONE, WEATHER = (640, 330), (400, 250)
+VISITORS: dict[str, dict[str, Any]] = {
+    "between two": {"size": 120, "at": ONE, "others": [(0, 480, 330, 190), (1, 800, 330, 190)]},
+    "beside a large face": {"size": 60, "at": (790, 330), "others": [(0, *ONE, 200)]},
+    "beside a larger one": {"size": 100, "at": (845, 330), "others": [(0, *ONE, 300)]},
+    "over one": {"size": 50, "at": (640, 200), "others": [(0, *ONE, 150)]},
+    "in the dark": {"size": 90, "at": WEATHER, "light": 0.12},
+    "small, in the dark": {"size": 44, "at": WEATHER, "light": 0.2},
+    "in fog": {"size": 90, "at": WEATHER, "fog": 0.85},
+}
+
+
+@pytest.mark.parametrize("how", VISITORS.values(), ids=VISITORS)
+def test_who_shows_up_for_three_frames_is_covered(how: dict[str, Any], tmp_path: Path) -> None:
+    clip = clips.visitor(**how)
+    clips.write(clip.pictures, tmp_path / "in.mp4")
+    anonymizer = Anonymizer(clips.Magenta(), finder=FilmFinder(), fallback=clips.Magenta())
+    result = anonymize_video(tmp_path / "in.mp4", tmp_path / "out.mp4", anonymizer)
+    pictures = clips.read(tmp_path / "out.mp4")[0]
+    assert clips.exposed(clip, pictures, clips.Magenta.colour) == []
+    assert len(clips.exposed(clip, clip.pictures, clips.Magenta.colour)) == clip.face_frames
+    assert result.looked < result.frames, "it was adaptive"
+
+
+def test_films_of_few_frames_a_second_are_looked_at_more_closely() -> None:
+    assert [interval_of("adaptive", fps, showing=False) for fps in (1, 5, 10, 15, 24, 30, 60)] == [1, 1, 1, 2, 3, 4, 4]
+    assert interval_of(6, 30, showing=False) == 6
+    assert {interval_of(every, 30, showing=True) for every in ("adaptive", 6)} == {1}
 
 
 def test_the_measure_sees_what_is_bare(film: clips.Clip) -> None:

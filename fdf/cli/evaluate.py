@@ -10,6 +10,7 @@ import typer
 from fdf.cli.output import BuildProgress, JsonOption, console, print_json, print_table, write_report
 
 if TYPE_CHECKING:
+    from fdf.evaluate.memorization import Memorization
     from fdf.evaluate.result import Evaluation
 
 
@@ -41,7 +42,11 @@ def evaluate(
     varied: Annotated[int, typer.Option("--varied", help="Faces of which several fakes are made.")] = 32,
     variants: Annotated[int, typer.Option("--variants", help="Fakes of each of these.")] = 4,
     training: Annotated[
-        int, typer.Option("--training", help="Most training faces to look for memorized ones in; 0: none.")
+        int,
+        typer.Option(
+            "--training",
+            help="Most training faces to look for memorized ones in; of them, those that the model ate count. 0: none.",
+        ),
     ] = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Of z and of the choice of faces.")] = 0,
     threads: Annotated[int, typer.Option("--threads", "-j", help="Threads; no figure depends on it.")] = 2,
@@ -53,7 +58,7 @@ def evaluate(
         typer.Option(
             "--out",
             "-o",
-            help="Report to write (JSON), with a picture of the nearest training faces beside it.",
+            help="Report to write (JSON), with a picture of the nearest faces that the model ate beside it, if it is known.",
             show_default=False,
         ),
     ] = None,
@@ -86,11 +91,10 @@ def evaluate(
 
 
 def _show(result: Evaluation) -> None:
-    q, d, p, r, m = result.quality, result.diversity, result.preservation, result.reidentification, result.memorization
+    q, d, p, r = result.quality, result.diversity, result.preservation, result.reidentification
     rows: list[list[Any]] = [
-        ["FID, all fakes and their reals", q.fid_paired, "", q.faces],
+        ["FID, all fakes and their own reals", q.fid_paired, "reads low: they share all but the face", q.faces],
         ["FID, halves", q.fid_halves, f"{_digits(q.fid_floor)} real and real", q.half],
-        ["KID × 1,000, all", _with_error(q.kid_paired, q.kid_paired_error), "", q.faces],
         [
             "KID × 1,000, halves",
             _with_error(q.kid_halves, q.kid_halves_error),
@@ -118,18 +122,30 @@ def _show(result: Evaluation) -> None:
             ["AUC fake–original", r.auc, "0.50 none", q.faces],
             ["own original is the nearest", _share(r.rank1), f"{r.rank1_chance:.1%} by chance", q.faces],
         ]
-    if m:
-        rows += [
-            ["distance to training, median", m.fakes[2], f"{_digits(m.reals[2])} reals", m.training],
-            ["nearer than 0.4 to training", _share(m.near), f"{_share(m.near_real)} reals", m.training],
-            ["nearer than 95 % of reals", _share(m.nearer_than_reals), "5.0 % by chance", m.training],
-        ]
+    rows += _memory(result.memorization)
     print_table(
         f"{result.model.name}: {q.faces:,} faces of {result.data.of:,} ({result.data.split}, {result.model.resolution} px)",
         ["measure", "#value", "beside it", "#n"],
         [[name, value if isinstance(value, str) else _digits(value), beside, n] for name, value, beside, n in rows],
     )
-    out = console()
+    _say(result)
+
+
+def _memory(m: Memorization | None) -> list[list[Any]]:
+    names = ("distance to what it ate, median", "nearer than 0.4 to what it ate", "nearer than 95 % of reals")
+    if m is None:
+        return [[name, "not known", "", ""] for name in names]
+    figures = (
+        (m.fakes[2], f"{_digits(m.reals[2])} reals"),
+        (_share(m.near), f"{_share(m.near_real)} reals"),
+        (_share(m.nearer_than_reals), "5.0 % by chance"),
+    )
+    return [[name, value, beside, m.training] for name, (value, beside) in zip(names, figures, strict=True)]
+
+
+def _say(result: Evaluation) -> None:
+    """What must be known to read the figures."""
+    q, out = result.quality, console()
     out.print("Shares with their 95 % intervals (Wilson).")
     out.print(
         f"Distances in {q.extractor} ({q.extractor_sha256[:12]}, {q.features} features, {q.region}): not to be mixed."
@@ -146,14 +162,25 @@ def _show(result: Evaluation) -> None:
         out.print(
             "Whether the generator has learnt from these faces is not known: no run above its file can be told to be its own."
         )
-    if m is None:
-        out.print("No training faces were looked at: nothing is said about memorization.")
-    elif m.training < m.training_total:
-        out.print(f"{m.training:,} of {m.training_total:,} training faces were looked at; --training looks at more.")
+    if result.reidentification is None:
+        out.print("All these faces have one owner: nothing is said about re-identification.")
+    _say_memory(result)
     t = result.timing
     out.print(
         f"{t.seconds:.0f} s, {t.faces_per_second:.1f} faces/s; the generator takes {t.generator_ms:.1f} ms a face."
     )
+
+
+def _say_memory(result: Evaluation) -> None:
+    data, m, out = result.data, result.memorization, console()
+    if data.training_eaten is not None and data.training_looked:
+        more = "; --training looks at more" if data.training_looked < data.training_of else ""
+        out.print(f"{data.training_looked:,} of {data.training_of:,} training faces were looked at{more}.")
+    if m is None:
+        out.print(f"Memorization is not known. {result.memorization_unknown}")
+    else:
+        ate = f"The generator ate {m.training:,} of these, and {m.training_total:,} in all"
+        out.print(f"{ate}: memorization rests on the {m.training:,}.")
 
 
 def _digits(value: float | None) -> str:

@@ -7,10 +7,10 @@ neither threads nor the number of faces change its fake.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,11 @@ def choose(total: int, count: int, seed: int) -> list[int]:
 def draw_z(seed: int, place: int, variants: int, latent: int) -> Floats:
     """The z of one face: float32 (variants, latent). The first is the one of its fake, however many there are."""
     return np.random.default_rng([seed, place]).standard_normal((variants, latent)).astype(np.float32)
+
+
+def owner_of(row: Mapping[str, Any]) -> str:
+    """Whose a face is, from the row of its sample: a photo whose owner isn't known stands for an owner of its own."""
+    return str(row["owner_nsid"] or row["photo_id"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +104,7 @@ class Looker:
         structure, embedding = self._variation([row for row in batch if row[0] in self.varied])
         return Faces(
             keys=[face_key(face.row) for _, face in batch],
-            owners=[str(face.row["owner_nsid"]) for _, face in batch],
+            owners=[owner_of(face.row) for _, face in batch],
             boxes=boxes,
             keypoints=keypoints,
             real=self.eyes.look(list(pictures), boxes),

@@ -21,7 +21,7 @@ from fdf.evaluate.quality import Quality, quality
 from fdf.evaluate.reidentification import different_people, reidentification
 from fdf.evaluate.result import DataFacts, Diversity, Evaluation, ModelFacts, Timing
 from fdf.evaluate.settings import FEWEST, Reporter, Settings, Silent
-from fdf.evaluate.training_faces import remembered, training_faces
+from fdf.evaluate.training_faces import TrainingFaces, Unknown, remembered, training_faces
 from fdf.gan.takedown import FaceKey, faces_eaten
 from fdf.stages.base import ordered_map
 from fdf.store.files import file_sha256
@@ -46,7 +46,8 @@ def evaluate(
         shards: a build folder, its shard folder or an index of shards.
         settings: how to look.
         progress: is told how far it is.
-        picture: PNG to write: fakes that are nearest to a training face, with their original and that face.
+        picture: PNG to write: fakes that are nearest to a face that the generator ate, with their original and that face;
+            none if it isn't known what it ate.
 
     Raises:
         UsageError: no such split or resolution, nothing exported, an impossible setting.
@@ -65,17 +66,18 @@ def evaluate(
     look = Looker(generator, features, Eyes(), settings, frozenset(places[: settings.varied]))
 
     faces = _look(look, chosen, places, progress)
-    training = training_faces(everything, look.eyes, settings, progress)
-    memory = remembered(faces, training, look, chosen, places, picture)
+    training = training_faces(everything, file.name, eaten, look.eyes, settings, progress)
+    memory = None if isinstance(training, Unknown) else remembered(faces, training, look, chosen, places, picture)
     seconds = time.perf_counter() - started
     return Evaluation(
         model=_model(generator),
-        data=_data(chosen, faces.keys, eaten, generator, settings),
+        data=_data(chosen, faces.keys, eaten, training, generator, settings),
         quality=_quality(faces, features, settings),
         diversity=_diversity(faces, settings),
         preservation=preservation(faces.real, faces.fake, faces.keypoints, faces.boxes),
         reidentification=reidentification(faces.real.vectors, faces.fake.vectors, faces.owners),
         memorization=memory,
+        memorization_unknown=None if memory else _unknown(training),
         models=tuple((row.id, row.sha256) for row in look.eyes.models),
         timing=Timing(seconds, len(places) / seconds, 1000 * faces.generating / faces.generated),
     )
@@ -130,8 +132,18 @@ def _model(generator: FaceGenerator) -> ModelFacts:
     return ModelFacts(card.name, card.sha256, card.resolution, card.latent, card.size, card.licence)
 
 
+def _unknown(training: TrainingFaces | Unknown) -> str:
+    """Why nothing is said about memory."""
+    return training.why if isinstance(training, Unknown) else "All the faces, those that it ate too, have one owner."
+
+
 def _data(
-    chosen: Shards, keys: list[FaceKey], eaten: Set[FaceKey] | None, generator: FaceGenerator, settings: Settings
+    chosen: Shards,
+    keys: list[FaceKey],
+    eaten: Set[FaceKey] | None,
+    training: TrainingFaces | Unknown,
+    generator: FaceGenerator,
+    settings: Settings,
 ) -> DataFacts:
     return DataFacts(
         index_sha256=file_sha256(chosen.folder / INDEX),
@@ -141,6 +153,9 @@ def _data(
         hole=settings.hole or generator.card.hole,
         seed=settings.seed,
         training=settings.training,
+        training_of=training.of,
+        training_looked=training.looked,
+        training_eaten=training.eaten,
         eaten=None if eaten is None else sum(key in eaten for key in keys),
         rights_classes=tuple(sorted(chosen.rights_classes)),
     )

@@ -2,7 +2,8 @@
 
 Fréchet distance: Heusel et al. 2017 (arXiv:1706.08500). With few pictures it is too large, the more so the more features there
 are (Bińkowski et al. 2018, arXiv:1801.01401, section 3), so it is read against that of two halves of real pictures of the same
-number. Kernel distance (KID, the same paper): squared maximum mean discrepancy with the kernel (x·y / d + 1)³, unbiased.
+number. Kernel distance (KID, the same paper): squared maximum mean discrepancy with the kernel (x·y / d + 1)³, unbiased if the
+two sets don't depend on each other. Pictures and fakes made from them do: their kernel distance comes out far below 0.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def frechet_distance(a: Features, b: Features) -> float:
 
 
 def kernel_distance(a: Features, b: Features) -> float:
-    """Unbiased squared MMD with the kernel (x·y / d + 1)³, over all pairs of rows. May be a little below 0.
+    """Squared MMD with the kernel (x·y / d + 1)³, over all pairs of rows; unbiased for sets that don't depend on each other.
+
+    Of two such sets from one distribution it lies round 0, below it too, by about its standard error.
 
     Raises:
         ValueError: as `frechet_distance`.

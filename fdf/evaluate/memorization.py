@@ -1,8 +1,8 @@
-"""Does the generator draw the people it was trained on? Nearest training faces by dlib's descriptor.
+"""Does the generator draw the people it was trained on? Nearest faces of those that it ate, by dlib's descriptor.
 
 A fake may be near to some training face by chance: any face is, if there are enough of them. So the distance of each fake to
 its nearest training face stands beside that of real faces which were not trained on. A generator that remembers puts fakes
-nearer.
+nearer. Of faces that it never ate it can remember nothing: they would only hide what it does remember.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _BLOCK: Final = 256
 
 @dataclass(frozen=True)
 class Memorization:
-    """Distances to the nearest training face.
+    """Distances to the nearest face that the generator ate.
 
     Attributes:
-        training: training faces looked at.
-        training_total: how many there are; of a part, the nearest of all may be missed.
+        training: faces looked at, all of them eaten.
+        training_total: how many it ate, here and elsewhere; of a part, the nearest of all may be missed.
         fakes, reals: 5 %, 25 % and 50 % quantiles for fakes, and for the originals they were made from.
         ratio: median of the fakes over that of the reals; under 1, fakes are nearer.
         near, near_real: share nearer than 0.4.

@@ -15,7 +15,8 @@ class Quality:
 
     The faces are cut into two halves. *Halves* compares the fakes of one with the reals of the other, both ways, and the floor
     the reals of the one with the reals of the other: same number, no picture on both sides. *Paired* compares all fakes with
-    the reals they were made from: what most papers print.
+    the reals they were made from: what most papers print. Such pairs share everything but the face, so it reads low; the kernel
+    distance has no such figure, since it is unbiased only where the two sets don't depend on each other.
 
     Attributes:
         extractor: name of the features; figures of two extractors have nothing to do with each other.
@@ -24,10 +25,10 @@ class Quality:
         region: `face` (square round the face, 1.25 × the box) or `picture` (the whole crop).
         faces: N of `paired`.
         half: N on either side of `halves` and of the floor.
-        fid_paired, kid_paired: all fakes against all reals.
+        fid_paired: all fakes against the reals that they were made from; it may lie under the floor.
         fid_halves, kid_halves: mean of both ways.
         fid_floor, kid_floor: real against real.
-        kid_paired_error, kid_halves_error, kid_floor_error: standard errors, None with too few faces.
+        kid_halves_error, kid_floor_error: standard errors, None with too few faces.
         biased: fewer faces than features: the Fréchet distances, floor included, are far too large and only fit for comparison
             at the same N.
     """
@@ -41,8 +42,6 @@ class Quality:
     fid_paired: float
     fid_halves: float
     fid_floor: float
-    kid_paired: float
-    kid_paired_error: float | None
     kid_halves: float
     kid_halves_error: float | None
     kid_floor: float
@@ -68,8 +67,6 @@ def quality(real: Features, fake: Features, *, extractor: str, sha256: str, regi
         fid_paired=frechet_distance(fake, real),
         fid_halves=float(np.mean([frechet_distance(*way) for way in ways])),
         fid_floor=frechet_distance(real[a], real[b]),
-        kid_paired=kernel_distance(fake, real),
-        kid_paired_error=kernel_distance_error(fake, real),
         kid_halves=float(np.mean([kernel_distance(*way) for way in ways])),
         kid_halves_error=None if None in errors else float(np.mean([error or 0.0 for error in errors])),
         kid_floor=kernel_distance(real[a], real[b]),

@@ -14,7 +14,8 @@ from fdf.evaluate.preservation import Preservation
 from fdf.evaluate.quality import Quality
 from fdf.evaluate.reidentification import Reidentification
 
-FORMAT: Final = "fdf-evaluation-1"
+FORMAT: Final = "fdf-evaluation-2"
+"""1 held fakes against training faces that the generator never ate, and had a kernel distance of pairs."""
 
 _ALIKE: Final = (
     ("quality.extractor", "features"),
@@ -48,8 +49,10 @@ class DataFacts:
 
     Attributes:
         training: most training faces that may be looked at for memorization.
-        eaten: how many of them the generator, or one that it began with, may have learnt from: figures flatter it there.
-            None if no folder above the file can be told to be its run's: then nobody knows.
+        training_of, training_looked: training faces of the shards, and how many of them were looked at.
+        training_eaten: how many of these the generator ate: memorization rests on them alone.
+        eaten: how many of the faces it was shown the generator, or one that it began with, may have learnt from: figures
+            flatter it there. Both are None if no folder above the file can be told to be its run's: then nobody knows.
     """
 
     index_sha256: str
@@ -59,6 +62,9 @@ class DataFacts:
     hole: str
     seed: int
     training: int
+    training_of: int
+    training_looked: int
+    training_eaten: int | None
     eaten: int | None
     rights_classes: tuple[str, ...]
 
@@ -94,7 +100,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything. `memorization` is None if there are no training faces to compare with."""
+    """Everything. `memorization` is None if it is not known; then `memorization_unknown` says why, in a sentence."""
 
     model: ModelFacts
     data: DataFacts
@@ -103,6 +109,7 @@ class Evaluation:
     preservation: Preservation
     reidentification: Reidentification | None
     memorization: Memorization | None
+    memorization_unknown: str | None
     models: tuple[tuple[str, str], ...]
     timing: Timing
 
@@ -125,12 +132,19 @@ def read_result(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise DataError(f"{path} is no report of fdf evaluate ({error})") from error
     if not isinstance(body, dict) or body.get("format") != FORMAT:
-        raise DataError(f"{path} is no report of fdf evaluate", expected=f'"format": "{FORMAT}"')
+        raise DataError(
+            f"{path} is no report of this fdf evaluate",
+            expected=f'"format": "{FORMAT}"',
+            got=repr(body.get("format")) if isinstance(body, dict) else type(body).__name__,
+            action="Evaluate that model again: figures of other versions mean other things",
+        )
     return body
 
 
 def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, float, float]]:
     """Figures of two reports side by side: (name, before, now).
+
+    Memorization is left out where the two rest on different numbers of faces: the more, the nearer is the nearest.
 
     Raises:
         UsageError: they were measured differently (features, region, faces, shards, split, seed): their figures don't compare.
@@ -148,12 +162,17 @@ def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str
             action="Evaluate both models with the same options",
         )
     old = dict(_figures(before))
-    return [(name, old[name], value) for name, value in _figures(now) if name in old]
+    alike = _value(before, "memorization.training") == _value(now, "memorization.training")
+    return [
+        (name, old[name], value)
+        for name, value in _figures(now)
+        if name in old and (alike or not name.startswith("memorization."))
+    ]
 
 
 def _value(body: Mapping[str, Any], key: str) -> Any:
     part, name = key.split(".")
-    return body.get(part, {}).get(name)
+    return (body.get(part) or {}).get(name)
 
 
 def _figures(body: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

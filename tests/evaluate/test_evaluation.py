@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+import tarfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +24,14 @@ from fdf.cli.app import app
 from fdf.errors import DataError, FdfError, MachineError, ModelError, UsageError
 from fdf.evaluate.batches import choose, draw_z
 from fdf.evaluate.evaluation import Settings, evaluate, find_generator
+from fdf.evaluate.faces import Eyes
 from fdf.evaluate.features import DlibDescriptor, load_extractor
+from fdf.evaluate.result import read_result
 from fdf.gan.lineage import FACES_FILE
-from fdf.gan.takedown import face_key, faces_eaten
+from fdf.gan.takedown import FaceKey, face_key, faces_eaten
 from fdf.store.files import file_sha256
-from fdf.store.shards import open_shards, read_index, write_index
+from fdf.store.shards import Sample, open_shards, read_index, write_index
+from fdf.vision.zoo import models, path_of
 from tests.evaluate.tiny import SAYS, write_generator
 
 FEW: dict[str, Any] = {"split": "training", "count": 12, "varied": 1, "variants": 2, "training": 8}
@@ -42,8 +49,37 @@ class Steps:
 
 
 @pytest.fixture(scope="module")
-def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_generator(tmp_path_factory.mktemp("model") / "tiny.onnx")
+def training(sample_build: Path) -> list[Sample]:
+    return list(open_shards(sample_build, resolution=64, split="training"))
+
+
+def looked(faces: Sequence[Sample], count: int) -> list[Sample]:
+    return [faces[place] for place in choose(len(faces), count, Settings().seed)]
+
+
+def write_run(run: Path, keys: Sequence[FaceKey]) -> Path:
+    """A run's folder with a generator in it that ate these."""
+    (run / "exports").mkdir(parents=True)
+    columns = dict(zip(("source", "photo_id", "face_id"), map(list, zip(*keys, strict=True)), strict=True))
+    pq.write_table(pa.table({**columns, "first_picture": [0] * len(keys)}), run / FACES_FILE)
+    says = {**SAYS, "run": run.name, "pictures": "500", "eaten_sha256": file_sha256(run / FACES_FILE)}
+    return write_generator(run / "exports" / "tiny.onnx", says=says)
+
+
+FOREIGN: list[FaceKey] = [("synthetic", "1", "of another build"), ("synthetic", "2", "of another build")]
+
+
+@pytest.fixture(scope="module")
+def eaten(training: list[Sample]) -> list[Sample]:
+    """Three of the eight that `FEW` looks at, two of them among the four that are looked at with --training 4."""
+    four, eight = (looked(training, count) for count in (4, 8))
+    return [*four[:2], next(face for face in eight if face not in four)]
+
+
+@pytest.fixture(scope="module")
+def generator(eaten: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    keys = [*(face_key(face.row) for face in eaten), *FOREIGN]
+    return write_run(tmp_path_factory.mktemp("model") / "00001-tiny-64", keys)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +95,7 @@ def report(sample_build: Path, generator: Path, tmp_path_factory: pytest.TempPat
 
 
 def test_a_coloured_box_is_no_face_and_the_report_says_so(report: dict[str, Any]) -> None:
-    assert report["format"] == "fdf-evaluation-1"
+    assert report["format"] == "fdf-evaluation-2"
     assert report["model"]["licence"] == "CC0-1.0"
     assert (report["data"]["faces"], report["data"]["split"], report["data"]["hole"]) == (12, "training", "box")
     quality = report["quality"]
@@ -78,15 +114,92 @@ def test_a_coloured_box_is_no_face_and_the_report_says_so(report: dict[str, Any]
     assert report["diversity"]["structure"] > 0
     assert report["diversity"]["between_fakes"] < report["diversity"]["between_reals"]
     assert report["reidentification"]["rank1_chance"] == pytest.approx(1 / 12)
-    assert report["memorization"]["training"] == 8
     assert report["timing"]["faces_per_second"] > 0
 
 
+def test_memory_rests_on_the_faces_that_the_generator_ate(
+    report: dict[str, Any], training: list[Sample], eaten: list[Sample]
+) -> None:
+    data, memory = report["data"], report["memorization"]
+    assert (data["training_of"], data["training_looked"], data["training_eaten"]) == (65, 8, 3)
+    assert (memory["training"], memory["training_total"]) == (3, 5)
+    assert report["memorization_unknown"] is None
+
+    def vectors(faces: Sequence[Sample]) -> np.ndarray:
+        return Eyes().embed([face.picture for face in faces], np.stack([face.box for face in faces]))
+
+    shown = looked(training, FEW["count"])
+    far = np.linalg.norm(vectors(shown)[:, None] - vectors(eaten)[None], axis=2)
+    own = [[one.row["owner_nsid"] == other.row["owner_nsid"] for other in eaten] for one in shown]
+    assert memory["reals"][2] == pytest.approx(np.median(np.where(own, np.inf, far).min(axis=1)), rel=1e-5)
+
+
+def test_nothing_is_said_of_memory_where_nobody_knows_what_was_eaten(
+    sample_build: Path, training: list[Sample], tmp_path: Path
+) -> None:
+    """A split `training` isn't what this generator was trained on."""
+    nobodys = path_of(next(row for row in models() if row.id == "generator-default"))
+    few = Settings(**{**FEW, "count": 4})
+    found = evaluate(nobodys, sample_build, few, picture=tmp_path / "near.png")
+    assert found.memorization is None
+    assert found.memorization_unknown is not None
+    assert "generator_default.onnx" in found.memorization_unknown
+    assert "nobody knows which faces it ate" in found.memorization_unknown
+    assert (found.data.training_of, found.data.training_looked, found.data.training_eaten) == (65, 0, None)
+    assert not (tmp_path / "near.png").exists(), "it would show faces that it may never have seen"
+
+    others = [face_key(face.row) for face in training if face not in looked(training, 8)]
+    elsewhere = evaluate(write_run(tmp_path / "00002-tiny-64", [*others, *FOREIGN]), sample_build, few)
+    assert elsewhere.memorization is None
+    assert elsewhere.memorization_unknown == "The generator ate none of the 8 training faces looked at, but 59 others."
+    assert (elsewhere.data.training_looked, elsewhere.data.training_eaten) == (8, 0)
+
+
+def test_the_command_says_that_memory_is_not_known(sample_build: Path, tmp_path: Path) -> None:
+    model = write_generator(tmp_path / "lone.onnx")
+    said = CliRunner().invoke(app, ["evaluate", str(model), "--shards", str(sample_build), "--varied", "1"])
+    assert said.exit_code == 0, said.output
+    rows = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in said.output.splitlines() if "|" in line}
+    for name in ("distance to what it ate, median", "nearer than 0.4 to what it ate", "nearer than 95 % of reals"):
+        assert rows[name] == "not known"
+    assert "Memorization is not known. No folder above lone.onnx" in said.output
+
+
+def test_photos_without_an_owner_count_as_one_each(
+    sample_build: Path, training: list[Sample], generator: Path, tmp_path: Path
+) -> None:
+    def rewritten(data: bytes) -> bytes:
+        return json.dumps({**json.loads(data), "owner_nsid": None}).encode()
+
+    entries = [e for e in read_index(sample_build / "shard/index.json") if e.path.startswith("64/")]
+    for entry in entries:
+        (path := tmp_path / entry.path).parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(sample_build / "shard" / entry.path) as old, tarfile.open(path, "w") as new:
+            for member in old:
+                data = old.extractfile(member).read()  # type: ignore[union-attr]
+                data = rewritten(data) if member.name.endswith(".json") else data
+                member.size = len(data)
+                new.addfile(member, io.BytesIO(data))
+    write_index(tmp_path, [replace(entry, sha256=file_sha256(tmp_path / entry.path)) for entry in entries])
+    assert {face.row["owner_nsid"] for face in open_shards(tmp_path, resolution=64)} == {None}
+
+    found = evaluate(generator, tmp_path, Settings(**FEW))
+    photos = [face.row["photo_id"] for face in looked(training, FEW["count"])]
+    assert found.reidentification is not None
+    assert found.reidentification.pairs == sum(a != b for k, a in enumerate(photos) for b in photos[:k]) > 0
+    assert found.memorization is not None, found.memorization_unknown
+    assert found.memorization.training == 3
+    assert found.diversity.between_reals is not None
+
+
 def test_faces_that_the_generator_learnt_from_are_counted(
-    report: dict[str, Any], sample_build: Path, tmp_path: Path
+    report: dict[str, Any], sample_build: Path, eaten: list[Sample], training: list[Sample], tmp_path: Path
 ) -> None:
     """A checkpoint has eaten the faces drawn before its number of pictures, those of the runs before it (−1) too."""
-    assert report["data"]["eaten"] is None
+    assert report["data"]["eaten"] == sum(face in eaten for face in looked(training, FEW["count"]))
+    alone = evaluate(write_generator(tmp_path / "alone.onnx"), sample_build, Settings(**{**FEW, "training": 0}))
+    assert alone.data.eaten is None
+    assert alone.memorization_unknown == "No training faces were to be looked at (--training 0)."
     every = [face_key(face.row) for face in open_shards(sample_build, resolution=64, split="training")]
     keys = [every[place] for place in choose(len(every), FEW["count"], Settings().seed)]
     # Builds of `fdf synth` share sources and photo ids, and mean other people by them.
@@ -136,9 +249,14 @@ def test_the_command_writes_a_report_and_compares_only_likes(
         "FID, halves",
         "not to be mixed",
         "biased upwards",
-        "4 of 65 training",
+        "4 of 65 training faces were looked at; --training looks at more",
+        "The generator ate 2 of these, and 5 in all: memorization rests on the 2.",
+        "reads low: they share all but the face",
     ):
         assert said in first.output, first.output
+    assert "KID × 1,000, halves" in first.output
+    assert "KID × 1,000, all" not in first.output, "it isn't unbiased where fakes are held against their own reals"
+    assert not [name for name in json.loads(out.read_text())["quality"] if name.startswith("kid_paired")]
     assert (tmp_path / "report.nearest.png").is_file()
     second = CliRunner().invoke(app, [*common, "--json", "--against", str(out)])
     assert second.exit_code == 0, second.output
@@ -151,6 +269,9 @@ def test_the_command_writes_a_report_and_compares_only_likes(
     third = CliRunner().invoke(app, [*common, "--seed", "1", "--against", str(out)])
     assert isinstance(third.exception, UsageError)
     assert "seed: 0 and 1" in str(third.exception)
+    (tmp_path / "old.json").write_text(json.dumps({**written, "format": "fdf-evaluation-1"}))
+    with pytest.raises(DataError, match=r"Got 'fdf-evaluation-1'\. Evaluate that model again"):
+        read_result(tmp_path / "old.json")
 
 
 def test_an_extractor_from_a_file(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fdf.evaluate.fid import frechet_distance, kernel_distance, kernel_distance_error
+from fdf.evaluate.quality import Quality, quality
 
 SETS = st.tuples(st.integers(2, 30), st.integers(2, 30), st.integers(1, 12), st.integers(0, 10_000))
 
@@ -68,6 +69,28 @@ def test_frechet_of_few_faces_is_too_large_and_the_kernel_distance_is_not() -> N
     values = [kernel_distance(*pair) for pair in few]
     assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(len(values))
     assert min(values) < 0 < max(values)
+
+
+def test_kernel_distance_is_of_halves_alone_since_pairs_bias_it() -> None:
+    """Fakes that hardly differ from their reals: over all pairs far below 0, over halves round 0 as two sets of reals are."""
+    found: list[Quality] = []
+    paired = list[float]()
+    for seed in range(30):
+        real = rows(60, 376, seed)
+        fake = real + rows(60, 376, seed + 1000, 0.1)
+        paired.append(kernel_distance(fake, real))
+        found.append(quality(real, fake, extractor="x", sha256="", region="face", seed=seed))
+    assert np.mean(paired) == pytest.approx(-0.233, abs=0.01), "not unbiased there, so no report has it"
+    values = [one.kid_halves for one in found]
+    assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(len(values))
+    assert np.std(values) < 0.1
+    assert {name for name in Quality.__annotations__ if name.startswith("kid")} == {
+        "kid_halves",
+        "kid_halves_error",
+        "kid_floor",
+        "kid_floor_error",
+    }
+    assert all(one.fid_paired < one.fid_floor / 10 for one in found), "reads low, as docs/evaluate.md says"
 
 
 @given(st.tuples(st.integers(2, 8), st.integers(2, 8), st.integers(1, 6), st.integers(0, 10_000)))

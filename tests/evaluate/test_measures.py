@@ -135,6 +135,10 @@ def test_figures_of_other_features_are_never_put_side_by_side() -> None:
 
     one = {"quality": {"extractor": "a", "extractor_sha256": "1", "fid_halves": 3.0}, "data": {"seed": 0}}
     assert compare(one, one) == [("quality.fid_halves", 3.0, 3.0)]
+    few, many = ({**one, "memorization": {"training": n, "ratio": 1.0}} for n in (3, 300))
+    assert ("memorization.ratio", 1.0, 1.0) in compare(few, few)
+    assert compare(few, many) == compare(one, one), "among more faces the nearest is nearer"
+    assert compare({**one, "memorization": None}, few) == compare(one, one)
     with pytest.raises(UsageError, match=r"can't be compared.*features: a and b"):
         compare(one, {**one, "quality": {**one["quality"], "extractor": "b"}})
     with pytest.raises(UsageError, match="weights of the features: 1 and 2"):

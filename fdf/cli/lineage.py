@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,7 +41,8 @@ def lineage(
 ) -> None:
     """Name the models that have seen a photo: checkpoints and exports, with their digests, to withdraw them.
 
-    Exit code 1 if a model has seen one of the photos or it isn't known what a model has seen, 0 if none has.
+    And the runs whose sample grids show it, to delete them. Exit code 1 if a model has seen one of the photos, or a grid shows
+    one, or that isn't known of some model or grid; 0 if there is no such thing.
     """
     from dataclasses import asdict
 
@@ -56,7 +58,7 @@ def lineage(
         print_json(asdict(found))
     else:
         _show(found, runs)
-    raise typer.Exit(1 if found.ate or found.strangers else 0)
+    raise typer.Exit(1 if found.ate or found.strangers or found.shown else 0)
 
 
 def _show(found: Eaten, runs: list[Path]) -> None:
@@ -72,13 +74,25 @@ def _show(found: Eaten, runs: list[Path]) -> None:
         )
         for run in found.ate:
             card = f"; its card: {run.card}" if run.card else ""
-            out.print(f"{run.name} has seen {', '.join(run.photos[:10])}{' …' if len(run.photos) > 10 else ''}{card}")
+            out.print(f"{run.name} has seen {_some(run.photos)}{card}")
         out.print("Weights can't forget: build the shards again without the photos, train anew, withdraw these files.")
     else:
         out.print(
             f"No model of the {found.runs:,} runs below {', '.join(map(str, runs))} has seen one of these photos."
         )
+    for grids in found.shown:
+        where = " and ".join(f"{folder}/" for folder in grids.folders)
+        if grids.why:
+            out.print(f"Whether the grids in {where} show them is not known: {grids.why}. Delete them if in doubt.")
+        else:
+            out.print(
+                f"{grids.name} shows {_some(grids.photos)}, faces unmasked, in {where}: delete them, and what was copied."
+            )
     if found.unknown:
-        out.print(f"In no run's faces: {', '.join(found.unknown[:10])}{' …' if len(found.unknown) > 10 else ''}")
+        out.print(f"In no run's faces: {_some(found.unknown)}")
     for one in found.strangers:
         out.print(f"Whether {one.path} has seen them is not known: {one.why}.")
+
+
+def _some(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:10]) + (" …" if len(ids) > 10 else "")

@@ -146,9 +146,10 @@ def export(
     generator, arch, _ = load_generator(folder.path, checkpoint)
     target = out or folder.path / f"generator-{precision}.onnx"
     shards = Path(folder.read_json("run.json", "shards")["shards"])
-    samples = Samples.again(shards, load_train_recipe(folder.recipe), arch)
+    samples = Samples.again(folder.path, shards, load_train_recipe(folder.recipe), arch)
     if samples is None:
-        typer.secho(f"note: {shards} is gone: compared on made-up pictures", fg="yellow", err=True)
+        why = "has none of the run's sample faces that may be used today" if shards.exists() else "is gone"
+        typer.secho(f"note: {shards} {why}: compared on made-up pictures", fg="yellow", err=True)
     with working(f"exporting {target.name}"):
         batches = samples.batches() if samples else None
         check = export_onnx(generator, arch, target, precision=precision, metadata=metadata, samples=batches)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
 from fdf import __version__
+from fdf.gan.shown import read_shown
 from fdf.store.files import write_bytes
 
 if TYPE_CHECKING:
@@ -26,14 +28,20 @@ _ASKS = {
 
 def write_card(run: Run, meta: Mapping[str, Any]) -> None:
     """Write `card.md` from the files of the run and the header of its latest checkpoint."""
-    text = "\n".join(card(run.read_json("run.json"), run.read_json("lineage.json"), run.metrics(), meta))
+    shown = read_shown(run.path)
+    rows = None if shown is None else shown.to_pylist()
+    text = "\n".join(card(run.read_json("run.json"), run.read_json("lineage.json"), run.metrics(), meta, rows))
     write_bytes(run.card, (text + "\n").encode())
 
 
 def card(
-    run: Mapping[str, Any], lineage: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], meta: Mapping[str, Any]
+    run: Mapping[str, Any],
+    lineage: Mapping[str, Any],
+    metrics: Sequence[Mapping[str, Any]],
+    meta: Mapping[str, Any],
+    shown: Sequence[Mapping[str, Any]] | None = None,
 ) -> Iterator[str]:
-    """Lines of the card, Markdown."""
+    """Lines of the card, Markdown. `shown`: the faces in its sample grids; None if they aren't known."""
     arch = meta["architecture"]
     yield f"# Face generator `{arch['size']}`, {arch['resolution']} px\n"
     yield "Fills the hole where a face was, from what is round it, up to seven keypoints and chance. Nothing in the hole ever"
@@ -41,6 +49,7 @@ def card(
     if lineage["forced"]:
         yield "> **Trained against objections** (`--force`): " + "; ".join(lineage["forced"]) + ".\n"
     yield from _eaten(lineage)
+    yield from _grids(shown)
     yield from _rights(lineage)
     yield from _progress(run, lineage, metrics, meta)
     yield from _settings(meta["recipe"])
@@ -49,7 +58,8 @@ def card(
     yield "`faces.parquet` names every face that this run may have drawn, with its photo, its owner and the picture of the run"
     yield f"at which it was first drawn, −1 if before it began; this checkpoint has eaten those below {meta['pictures']:,}."
     yield "Weights can't forget: rebuild the shards without a photo, train anew, and withdraw this model."
-    yield "`fdf lineage RUNS --photo ID` finds the checkpoints and exports that have seen a photo."
+    yield "`fdf lineage RUNS --photo ID` finds the checkpoints and exports that have seen a photo, and grids that show it,"
+    yield "in `samples/` and `tensorboard/`: delete these."
 
 
 def _eaten(lineage: Mapping[str, Any]) -> Iterator[str]:
@@ -67,6 +77,18 @@ def _eaten(lineage: Mapping[str, Any]) -> Iterator[str]:
         yield f"| **before it began** | with the weights of {_ancestor(one)} |"
     yield ""
     yield "A licence is the photographer's permission. It is not the consent of the person in the picture.\n"
+
+
+def _grids(shown: Sequence[Mapping[str, Any]] | None) -> Iterator[str]:
+    yield "## What its sample grids show\n"
+    if shown is None:
+        yield "Faces unmasked, in `samples/` and `tensorboard/`. Whose is not known: an older fdf began this run.\n"
+        return
+    counts = {name: Counter(row[name] for row in shown) for name in ("license_id", "split")}
+    licences, splits = (_listed(dict(sorted(count.items()))) for count in counts.values())
+    photos = len({(row["source"], row["photo_id"]) for row in shown})
+    yield f"{len(shown):,} faces of {photos:,} photos, unmasked, in `samples/` and `tensorboard/`: {licences}; of the splits"
+    yield f"{splits}. `samples.parquet` names them. They set the ranges of int8 exports, too.\n"
 
 
 def _ancestor(one: Mapping[str, Any]) -> str:

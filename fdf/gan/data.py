@@ -13,7 +13,6 @@ at random places: fine from a local disk, slow from a distant one.
 from __future__ import annotations
 
 import hashlib
-import json
 import multiprocessing
 import os
 import signal
@@ -29,7 +28,8 @@ import pyarrow as pa
 from fdf.errors import DataError, FdfError
 from fdf.gan.config import DataConfig
 from fdf.gan.holes import hidden, hole
-from fdf.store.shards import INDEX, ShardEntry, open_shards
+from fdf.gan.sidecars import ROWS, read_sidecar
+from fdf.store.shards import INDEX, ShardEntry, Shards, open_shards
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -37,15 +37,6 @@ if TYPE_CHECKING:
 MIRRORED: Final = (0, 2, 1, 4, 3, 6, 5)
 """Where the keypoints are found after a flip: left and right change places. COCO order, see `fdf.schema.KEYPOINT_NAMES`."""
 
-_WORD: Final = pa.dictionary(pa.int32(), pa.string())
-ROWS: Final = pa.schema(
-    [(name, pa.string()) for name in ("face_id", "photo_id", "owner_nsid", "download_url")]
-    + [(name, _WORD) for name in ("source", "license_id", "rights_class")]
-    + [(name, _WORD) for name in ("consent_date", "consent_decision", "consent_policy")]
-)
-"""What the lineage keeps of a sidecar."""
-_NEVER_NULL: Final = ("face_id", "photo_id", "source", "license_id", "rights_class")
-"""Without these a face could be neither licensed nor taken back."""
 _PICTURES: Final = ("png", "webp", "jpg")
 
 
@@ -124,7 +115,16 @@ def find_faces(
         UsageError: no shards there, or none of this resolution, split and rights.
         DataError: missing, altered, cut or incomplete shards, or no face in them.
     """
-    shards = open_shards(path, resolution=resolution, split=split, rights=list(rights) or None)
+    return faces_in(
+        open_shards(path, resolution=resolution, split=split, rights=list(rights) or None),
+        verify=verify,
+        workers=workers,
+    )
+
+
+def faces_in(shards: Shards, *, verify: bool = True, workers: int = 1) -> Faces:
+    """Look through these shards, all of one resolution; the rest as `find_faces`."""
+    resolution = shards.entries[0].resolution
     parts = _surveys(shards.folder, shards.entries, verify, workers)
     table = pa.concat_tables([part.table for part in parts]).unify_dictionaries()
     if not table.num_rows:
@@ -195,7 +195,7 @@ def _survey(folder: Path, entry: ShardEntry, verify: bool) -> _Survey:
                         places[key] = (member.offset_data, member.size)
                     elif extension == "json":
                         file.seek(member.offset_data)  # half the time of tar.extractfile, which seeks for itself, too
-                        sidecars[key] = _sidecar(file.read(member.size), entry, key, path)
+                        sidecars[key] = read_sidecar(file.read(member.size), entry, key, path)
     except (OSError, tarfile.TarError) as error:
         raise DataError(
             f"{path} can't be read as a tar ({error})",
@@ -225,46 +225,6 @@ def _survey(folder: Path, entry: ShardEntry, verify: bool) -> _Survey:
         * np.array([side, side, 1], np.float32),
         sha256=found,
     )
-
-
-def _sidecar(data: bytes, entry: ShardEntry, key: str, path: Path) -> dict[str, Any]:
-    try:
-        body = json.loads(data)
-        side = int(body["resolution"])
-        box, keypoints = [float(v) for v in body["box_in_crop"]], [float(v) for v in body["keypoints"]]
-        if (len(box), len(keypoints)) != (4, 21):
-            raise ValueError(f"{len(box)} numbers of a box and {len(keypoints)} of keypoints")
-        if not _covers(box, side):  # nothing would be hidden of such a face
-            raise ValueError(f"a box that covers no pixel: {box}")
-        row = {name: body[name] for name in ROWS.names}
-        for name, value in row.items():
-            if not isinstance(value, str) and (value is not None or name in _NEVER_NULL):
-                raise ValueError(f"{name} {value!r}")
-        for name, stated in (("rights_class", entry.rights_class), ("split", entry.split)):
-            if body[name] != stated:
-                raise ValueError(f"{name} {body[name]!r} in a shard of {stated!r}")
-    except (ValueError, KeyError, TypeError) as error:
-        missing = isinstance(error, KeyError)
-        raise DataError(
-            f"The sidecar of sample {key} of {path} can't be read",
-            expected="the RELEASE row of a face, as docs/manifest.md describes it",
-            got=f"no key {error}" if missing else str(error),
-            action="Build the shard stage again with this version of fdf",
-        ) from error
-    if side != entry.resolution:
-        raise DataError(
-            f"{path} mixes resolutions: sample {key} is of another size",
-            expected=f"{entry.resolution} px, as the index says",
-            got=f"{side} px",
-            action="Build the shard stage again; one folder holds one resolution",
-        )
-    return {"row": row, "box": box, "keypoints": keypoints}
-
-
-def _covers(box: Sequence[float], side: int) -> bool:
-    """Whether a box in shares of the picture has a pixel or more in it, across and down. False for NaN."""
-    x0, y0, x1, y1 = box
-    return min(x1, 1) - max(x0, 0) >= 1 / side and min(y1, 1) - max(y0, 0) >= 1 / side
 
 
 def vary(

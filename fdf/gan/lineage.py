@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +31,10 @@ ALLOWING: Final = frozenset({"allowed_by_licence"})
 """Consent decisions that allow a face to be learnt from. What isn't listed refuses."""
 FACES_FILE: Final = "faces.parquet"
 LINEAGE_FILE: Final = "lineage.json"
+_RENDERED: Final = {"source": "synthetic", "license_id": "CC0-1.0"}
+_RENDERED_OWNER: Final = r"^8[0-9]{12}@S00$"
+_RENDERED_URL: Final = r"^http://synthetic\.invalid/[a-z]+/(?P<photo_id>8[0-9]{13})\.jpg$"
+"""What `fdf synth` and its pipeline say of every photo. Owners on Flickr are `…@N00` and the like, never `@S00`."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Lineage:
         index_sha256: of the index of the shards; `manifest_sha256`: of the manifest that they were packed from, None where an
             older index doesn't say; `shards`: path, SHA-256, rights class and number of samples of each.
         faces, photos, owners: how many.
-        synthetic_faces: rendered people, whose photos lie under a host in `.invalid` (RFC 2606), which never existed.
+        synthetic_faces: people whom `fdf synth` rendered, by all that a sidecar says of it.
         sources, licenses, rights_classes, decisions, policies: value → faces.
         consent_dates: the first and the last day on which signals against use were looked for; of people who exist, if there
             are any.
@@ -108,7 +111,7 @@ def objections(faces: Faces, config: DataConfig, day: date) -> Iterator[str]:
     if shut:
         what = ", ".join(f"{count} × {name}" for name, count in shut.items())
         yield f"the licences of {sum(shut.values())} faces allow nothing to be made of them ({what})"
-    oldest = (day - timedelta(days=config.max_consent_age_days)).isoformat()
+    oldest = _oldest(config, day)
     days = _days(faces, _real(faces))
     unknown = {value: count for value, count in days.items() if not _is_past(value, day)}
     if unknown:
@@ -122,6 +125,28 @@ def objections(faces: Faces, config: DataConfig, day: date) -> Iterator[str]:
             f"signals of {sum(stale.values())} faces were looked at before {oldest}, the earliest on {min(stale)}: "
             "they may have changed"
         )
+
+
+def permitted(faces: Faces, config: DataConfig, day: date) -> np.ndarray:
+    """Which faces, bool (N,), may be shown: those of the rights classes asked for against which `objections` has nothing."""
+    names = ("consent_decision", "rights_class", "consent_date")
+    oldest, columns = _oldest(config, day), (faces.table[name].to_pylist() for name in names)
+    rows = zip(*columns, _real(faces), strict=True)
+    return np.array(
+        [
+            decision in ALLOWING
+            and rights in RELEASABLE
+            and (not config.rights or rights in config.rights)
+            and (not real or (_is_past(str(when), day) and when >= oldest))
+            for decision, rights, when, real in rows
+        ],
+        dtype=bool,
+    )
+
+
+def _oldest(config: DataConfig, day: date) -> str:
+    """The earliest day whose signals aren't stale."""
+    return (day - timedelta(days=config.max_consent_age_days)).isoformat()
 
 
 def _of_another_manifest(faces: Faces) -> Iterator[str]:
@@ -140,9 +165,10 @@ def _of_another_manifest(faces: Faces) -> Iterator[str]:
 def _is_past(value: str, day: date) -> bool:
     """Whether this is a day, YYYY-MM-DD, and not one to come; east of us it may be tomorrow already."""
     try:
-        return date.fromisoformat(value) <= day + timedelta(days=1)
+        found = date.fromisoformat(value)
     except ValueError:
         return False
+    return found.isoformat() == value and found <= day + timedelta(days=1)  # days are compared as text
 
 
 def refuse(found: Collection[str], *, force: bool) -> None:
@@ -247,12 +273,12 @@ def _days(faces: Faces, of: np.ndarray) -> dict[str, int]:
 
 
 def _real(faces: Faces) -> np.ndarray:
-    """Which faces, bool (N,), aren't rendered."""
-    return np.array([not _under_invalid(url or "") for url in faces.table["download_url"].to_pylist()], dtype=bool)
-
-
-def _under_invalid(url: str) -> bool:
-    try:
-        return (urlsplit(url).hostname or "").endswith(".invalid")
-    except ValueError:
-        return False
+    """Which faces, bool (N,), aren't rendered: one thing that doesn't fit is enough, for nobody's signals may be waived."""
+    table = faces.table
+    named = pc.struct_field(pc.extract_regex(table["download_url"], _RENDERED_URL), "photo_id")
+    rendered = pc.and_(
+        pc.equal(named, table["photo_id"]), pc.match_substring_regex(table["owner_nsid"], _RENDERED_OWNER)
+    )
+    for name, value in _RENDERED.items():
+        rendered = pc.and_(rendered, pc.equal(table[name].cast(pa.string()), value))
+    return ~np.asarray(rendered.fill_null(False).to_numpy(), dtype=bool)

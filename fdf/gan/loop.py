@@ -23,6 +23,7 @@ from fdf.gan.machine import Place, Stop, place
 from fdf.gan.networks import Architecture, architecture
 from fdf.gan.run import Log, Run, read_header
 from fdf.gan.samples import Samples
+from fdf.gan.shown import SHOWN_FILE, write_shown
 from fdf.gan.training import MEASURED, Part, Trainer
 from fdf.store.files import write_bytes
 
@@ -117,11 +118,14 @@ def train(request: Request, report: Report = lambda _: None) -> Result | None:
         seconds = _go_on(run, trainer, faces, shards) if run else 0.0
         if before.checkpoint:
             trainer.begin_with(before.checkpoint)
+        first = None
         if where.first:
-            resumed, run = run, _prepare(run, request.runs, shards, faces, trainer, (changes, found), before)
-            if resumed is None:
-                held.enter_context(run.locked())
-        return _Loop(trainer, faces, run if where.first else None, seconds, report).go(workers, shards)
+            fare = _Fare(shards, faces, before, Samples.choose(shards, faces, recipe, arch))
+            mine = _prepare(run, request.runs, fare, trainer, (changes, found))
+            if run is None:
+                held.enter_context(mine.locked())
+            first = mine, fare.samples
+        return _Loop(trainer, faces, first, seconds, report).go(workers)
 
 
 def _allowed_changes(run: Run, recipe: TrainRecipe) -> tuple[str, ...]:
@@ -169,16 +173,20 @@ def _go_on(run: Run, trainer: Trainer, faces: Faces, shards: Path) -> float:
     return float(meta["seconds"])
 
 
+@dataclass(frozen=True)
+class _Fare:
+    """What a run eats, what it ate before it began, and what its grids show."""
+
+    shards: Path
+    faces: Faces
+    before: Before
+    samples: Samples
+
+
 def _prepare(
-    run: Run | None,
-    runs: Path,
-    shards: Path,
-    faces: Faces,
-    trainer: Trainer,
-    notes: tuple[Sequence[str], Sequence[str]],
-    before: Before,
+    run: Run | None, runs: Path, fare: _Fare, trainer: Trainer, notes: tuple[Sequence[str], Sequence[str]]
 ) -> Run:
-    """Write down what will be eaten, before the first bite. `notes`: settings that changed, objections overruled."""
+    """Write down what will be eaten and shown, before the first bite. `notes`: settings that changed, objections overruled."""
     changes, forced = notes
     recipe, where = trainer.recipe, trainer.where
     name = torch.cuda.get_device_name(where.device) if where.device.type == "cuda" else "cpu"
@@ -189,22 +197,23 @@ def _prepare(
     }  # fmt: skip
     if run:
         with run.advice("That the run goes on"):
-            return _again(run, recipe, shards, trainer.pictures, start)
-    if before.ancestors:
-        start["begun_with"] = {key: before.ancestors[0][key] for key in ("run", "pictures")}
+            return _again(run, fare, trainer, start)
+    if fare.before.ancestors:
+        start["begun_with"] = {key: fare.before.ancestors[0][key] for key in ("run", "pictures")}
     run = Run.new(runs, f"{trainer.arch.size}-{trainer.arch.resolution}")
     networks = {"generator": trainer.generator, "discriminator": trainer.discriminator}
     body = {
         "format": "fdf-run-1",
-        "shards": str(shards.resolve()),
+        "shards": str(fare.shards.resolve()),
         "architecture": trainer.arch.to_dict(),
         "parameters": {key: sum(p.numel() for p in network.parameters()) for key, network in networks.items()},
         "starts": [start],
     }
     try:
         with run.advice("What the run will eat"):
-            write_faces(faces, recipe.run.seed, run.path / FACES_FILE, before.eaten)
-            run.write_json(LINEAGE_FILE, lineage(faces, forced, before.ancestors).to_dict())
+            write_faces(fare.faces, recipe.run.seed, run.path / FACES_FILE, fare.before.eaten)
+            write_shown(run.path, fare.samples.rows)
+            run.write_json(LINEAGE_FILE, lineage(fare.faces, forced, fare.before.ancestors).to_dict())
             write_bytes(run.recipe, recipe.to_toml().encode())
             run.write_json("run.json", body)  # last: with it the folder is a run
     except MachineError:
@@ -213,32 +222,40 @@ def _prepare(
     return run
 
 
-def _again(run: Run, recipe: TrainRecipe, shards: Path, pictures: int, start: dict[str, Any]) -> Run:
-    """Write down that a run goes on. Its lineage stays, the faces being the same; what was overruled is added."""
+def _again(run: Run, fare: _Fare, trainer: Trainer, start: dict[str, Any]) -> Run:
+    """Write down that a run goes on. Its lineage stays, the faces being the same; what was overruled or is shown is added.
+
+    Not to nothing: whom the grids show of a run that an older fdf began stays unknown.
+    """
+    pictures = trainer.pictures
+    if (run.path / SHOWN_FILE).is_file():
+        write_shown(run.path, fare.samples.rows)
     if aside := run.rewind(pictures):
         start["set_aside"] = aside
     body = run.read_json("run.json", "starts")
     forced = [*dict.fromkeys(text for one in (*body["starts"], start) for text in one["forced"])]
     run.write_json(LINEAGE_FILE, run.read_json(LINEAGE_FILE) | {"forced": forced})
-    run.write_json("run.json", body | {"shards": str(shards.resolve()), "starts": [*body["starts"], start]})
-    write_bytes(run.recipe, recipe.to_toml().encode())
+    run.write_json("run.json", body | {"shards": str(fare.shards.resolve()), "starts": [*body["starts"], start]})
+    write_bytes(run.recipe, trainer.recipe.to_toml().encode())
     if pictures:  # what was overruled holds for the checkpoint that is there, too
         write_card(run, read_header(run.latest()))
     return run
 
 
 class _Loop:
-    """Steps until the end, with all that is written on the way. Only the first process has a `run`."""
+    """Steps until the end, with all that is written on the way. Only the first process has a `run` and `samples`."""
 
     def __init__(
         self,
         trainer: Trainer,
         faces: Faces,
-        run: Run | None,
+        first: tuple[Run, Samples] | None,
         seconds: float,
         report: Report,
     ) -> None:
-        self.trainer, self.faces, self.run, self.report = trainer, faces, run, report
+        self.trainer, self.faces, self.report = trainer, faces, report
+        self.run: Run | None = first[0] if first else None
+        self.samples: Samples | None = first[1] if first else None
         self._sums, self._steps = torch.zeros(len(MEASURED) + 1, device=trainer.where.device), 0
         self._before, self._began, self._first = seconds, time.perf_counter(), trainer.pictures
         self._waited = self._window_waited = 0.0
@@ -247,9 +264,9 @@ class _Loop:
         ahead = max(settings.pictures - trainer.pictures, 0)
         self._total = trainer.pictures + math.ceil(ahead / settings.batch) * settings.batch  # steps are whole
         self._log: Log | None = None
-        self._voucher = voucher(run) if run else {}
+        self._voucher = voucher(self.run) if self.run else {}
 
-    def go(self, workers: int, shards: Path) -> Result | None:
+    def go(self, workers: int) -> Result | None:
         """Train until the end or a signal."""
         trainer, settings, where = self.trainer, self.trainer.recipe.run, self.trainer.where
         positions = Positions(
@@ -257,7 +274,6 @@ class _Loop:
         )
         deck = Deck(self.faces, trainer.recipe.data, settings.seed)
         stream = iter(loader(deck, positions, workers=workers, pin=where.device.type == "cuda"))
-        samples = Samples.choose(shards, self.faces, trainer.recipe, trainer.arch) if self.run else None
         self._log = Log(self.run, trainer.pictures) if self.run else None
         try:
             with Stop() as stop:
@@ -276,8 +292,8 @@ class _Loop:
                     save = due(settings.checkpoint_every)
                     if save or due(settings.metrics_every):
                         self._measure()
-                    if samples and due(settings.sample_every):
-                        self._draw(samples)
+                    if due(settings.sample_every):
+                        self._draw()
                     if save:
                         self._save()
         finally:
@@ -329,10 +345,11 @@ class _Loop:
             self._log.write(line)
             self.report({**line, "total": self._total})
 
-    def _draw(self, samples: Samples) -> None:
-        if self.run and self._log:
+    def _draw(self) -> None:
+        if self.run and self.samples and self._log:
+            path = self.run.path / "samples" / f"{self.trainer.pictures:09d}.png"
             with self.run.advice("A sample grid"):
-                grid = samples.draw(self.trainer.ema, self.run.path / "samples" / f"{self.trainer.pictures:09d}.png")
+                grid = self.samples.draw(self.trainer.ema, path)
             self._log.picture("samples", grid, self.trainer.pictures)
 
     def _save(self) -> None:

@@ -4,7 +4,7 @@ RUNS/00001-tiny-64/recipe.toml        all settings; `fdf train --recipe` takes i
                    run.json           where the shards were, machine, versions, every start of the run
                    lineage.json       whose photos, licences, dates; faces.parquet: face by face
                    metrics.jsonl      one line every so many pictures; tensorboard/ the same
-                   samples/…png       the same faces each time: original, hole, several z
+                   samples/…png       the same faces each time: original, hole, several z; samples.parquet: whose
                    checkpoints/….safetensors   everything that going on needs; never a pickle
                    card.md            the model card, written anew with each checkpoint
 """

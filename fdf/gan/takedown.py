@@ -1,4 +1,4 @@
-"""Taking something back: which checkpoints and exports have seen a photo, or the photos of an owner.
+"""Taking something back: which checkpoints and exports have seen a photo, or the photos of an owner; which grids show one.
 
 A model is of the run whose list of faces has the digest that the model carries, wherever either lies and whatever it is called
 now. A model without that digest, from before there were any, names a run and an index of shards, which others may share: that
@@ -8,7 +8,7 @@ is enough to say that it has seen a photo, and never enough to say that it hasn'
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,13 +20,13 @@ import pyarrow.compute as pc
 from fdf.errors import ModelError, UsageError
 from fdf.gan.ancestry import eaten_digest
 from fdf.gan.lineage import FACES_FILE, LINEAGE_FILE, read_faces
+from fdf.gan.shown import KEY, SHOWN, SHOWN_FILE, face_keys, grids_of, read_shown
 from fdf.store.files import file_sha256
 from fdf.vision.sessions import session
 
 FaceKey = tuple[str, str, str]
-"""Source, photo_id and face_id. Ids of photos alone are shared: builds of `fdf synth` give one id to different people."""
+"""Of a face, as `fdf.gan.shown.KEY` names it: source, photo_id and face_id."""
 
-_KEY: Final = ("source", "photo_id", "face_id")
 _CHECKPOINT: Final = ".safetensors"
 
 
@@ -38,7 +38,7 @@ class ModelFile:
         path, sha256: of the file.
         kind: `checkpoint` or `export`.
         pictures: of the run that it has seen; None if the file doesn't say: then it counts as having seen all of them.
-        photos: the photos asked for that it has seen.
+        photos: the photos asked for that it has seen. An int8 export has also seen those by which its ranges were set.
     """
 
     path: Path
@@ -60,6 +60,24 @@ class RunThatAte:
 
 
 @dataclass(frozen=True)
+class Showing:
+    """Sample grids of a run that show some of the photos, faces unmasked, or may do so.
+
+    Attributes:
+        name, path: of the run.
+        folders: with such grids, to be deleted.
+        photos: the photos asked for that they show.
+        why: half a sentence if it isn't known what they show; then `photos` is empty.
+    """
+
+    name: str
+    path: Path
+    folders: tuple[Path, ...]
+    photos: tuple[str, ...]
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class Stranger:
     """A file with weights of which it isn't known what they have seen. `why`: half a sentence."""
 
@@ -75,19 +93,21 @@ class Eaten:
         runs: looked at; `ate`: those with models that have seen one.
         unknown: photos and owners asked for that no run may ever have drawn.
         strangers: models, given or in a run's folder, that can't be cleared: their run isn't among the runs, or they don't
-            say for certain which it is and none that it may be has seen a photo.
+            say for certain which it is and none that it may be has seen a photo, or their ranges were set by faces unknown.
+        shown: runs whose sample grids show one, or may.
     """
 
     runs: int
     ate: tuple[RunThatAte, ...]
     unknown: tuple[str, ...]
     strangers: tuple[Stranger, ...]
+    shown: tuple[Showing, ...] = ()
 
 
 def models_that_ate(
     runs: Collection[Path], photo_ids: Collection[str], owners: Collection[str] = (), models: Collection[Path] = ()
 ) -> Eaten:
-    """Which runs have models, checkpoints and exports, that have seen one of these photos.
+    """Which runs have models, checkpoints and exports, that have seen one of these photos, or sample grids that show one.
 
     Args:
         runs: folders of runs, or folders with such folders.
@@ -102,28 +122,31 @@ def models_that_ate(
     folders = [_Folder(path) for path in sorted({folder for path in runs for folder in _runs_below(path)})]
     files = _files(folders, models)
     origins = {file.path: _origins(file, folders) for file in files}
-    photos, names = (pa.array(sorted(ids), pa.string()) for ids in (photo_ids, owners))
-    known, seen, ate = set[str](), set[Path](), list[RunThatAte]()
+    asked = _Asked.of(photo_ids, owners)
+    known, seen, ate, shown = set[str](), set[Path](), list[RunThatAte](), list[Showing]()
     for folder in folders:
+        visible = asked.among(folder.shown)
+        known |= asked.names(visible)
+        shown += _showing(folder, visible)
         mine = [file for file in files if folder in origins[file.path]]
         if not mine and all(file.home != folder.path for file in files):
             continue
-        table = read_faces(folder.path)
-        hit = table.filter(pc.or_(pc.is_in(table["photo_id"], photos), pc.is_in(table["owner_nsid"], names)))
-        known |= set(hit["photo_id"].to_pylist()) | set(hit["owner_nsid"].to_pylist())
-        if found := tuple(one for one in (_model(hit, file) for file in mine) if one is not None):
+        hit = asked.among(read_faces(folder.path))
+        known |= asked.names(hit)
+        if found := tuple(one for one in (_model(hit, visible, file) for file in mine) if one is not None):
             seen |= {one.path for one in found}
             card = folder.path / "card.md"
             which = sorted({photo for one in found for photo in one.photos})
             ate.append(RunThatAte(folder.path.name, folder.path, card if card.is_file() else None, tuple(which), found))
     doubts = ((file.path, _doubt(file, origins[file.path])) for file in files if file.path not in seen)
     strangers = tuple(Stranger(path, why) for path, why in sorted(doubts) if why)
-    return Eaten(len(folders), tuple(ate), tuple(sorted({*photo_ids, *owners} - known)), strangers)
+    unknown = tuple(sorted({*photo_ids, *owners} - known))
+    return Eaten(len(folders), tuple(ate), unknown, strangers, tuple(shown))
 
 
 def face_key(row: Mapping[str, Any]) -> FaceKey:
     """The key of a face, from the row of its sample in a shard."""
-    source, photo, face = (str(row[name]) for name in _KEY)
+    source, photo, face = (str(row[name]) for name in KEY)
     return source, photo, face
 
 
@@ -139,10 +162,10 @@ def faces_eaten(model: Path) -> frozenset[FaceKey] | None:
     file = _File.read(model, None)
     for path in model.resolve().parents:
         if (path / FACES_FILE).is_file() and _origins(file, [_Folder(path)]):
-            table = read_faces(path, (*_KEY, "first_picture"))
+            table = read_faces(path, (*KEY, "first_picture"))
             if file.pictures is not None:
                 table = table.filter(pc.less(table["first_picture"], file.pictures))
-            return frozenset(zip(*(table[name].to_pylist() for name in _KEY), strict=True))
+            return frozenset(face_keys(table))
     return None
 
 
@@ -184,6 +207,30 @@ def _models_at(path: Path) -> list[Path]:
 
 
 @dataclass(frozen=True)
+class _Asked:
+    """Ids of photos and of owners, to look for in tables of faces."""
+
+    photos: pa.Array
+    owners: pa.Array
+
+    @classmethod
+    def of(cls, photos: Collection[str], owners: Collection[str]) -> _Asked:
+        return cls(*(pa.array(sorted(ids), pa.string()) for ids in (photos, owners)))
+
+    def among(self, table: pa.Table | None) -> pa.Table:
+        """The rows that were asked for; no row of no table."""
+        if table is None:
+            return SHOWN.empty_table()
+        return table.filter(
+            pc.or_(pc.is_in(table["photo_id"], self.photos), pc.is_in(table["owner_nsid"], self.owners))
+        )
+
+    @staticmethod
+    def names(rows: pa.Table) -> set[str]:
+        return {*rows["photo_id"].to_pylist(), *rows["owner_nsid"].to_pylist()}
+
+
+@dataclass(frozen=True)
 class _Folder:
     """A run, by what its models say of it."""
 
@@ -192,6 +239,11 @@ class _Folder:
     @cached_property
     def eaten(self) -> str:
         return eaten_digest(self.path)
+
+    @cached_property
+    def shown(self) -> pa.Table | None:
+        """Whose originals its grids show; None if it doesn't say."""
+        return read_shown(self.path)
 
     @cached_property
     def index(self) -> str:
@@ -206,7 +258,7 @@ class _Folder:
 class _File:
     """A file with weights: where it lies (`home`: the folder of a run, or None), and what it says, empty or None if nothing.
 
-    A damaged file says nothing, and may still have seen a photo.
+    `ranged`: sample faces set its ranges. A damaged file says nothing, and may still have seen a photo.
     """
 
     path: Path
@@ -216,6 +268,7 @@ class _File:
     run: str
     index: str
     pictures: int | None
+    ranged: bool = False
 
     @classmethod
     def read(cls, path: Path, home: Path | None) -> _File:
@@ -227,7 +280,8 @@ class _File:
             return cls(path, home, "checkpoint", str(header.get("eaten", "")), "", "", pictures)
         said = _said(path)
         eaten, run, index, text = (said.get(name, "") for name in ("eaten_sha256", "run", "index_sha256", "pictures"))
-        return cls(path, home, "export", eaten, run, index, int(text) if text.isdecimal() else None)
+        pictures = int(text) if text.isdecimal() else None
+        return cls(path, home, "export", eaten, run, index, pictures, said.get("precision") == "int8")
 
     def names(self, folder: _Folder) -> bool:
         """Whether it says the name of a run and, if both say one, its index."""
@@ -270,7 +324,8 @@ def _settled(file: _File, origins: Collection[_Folder]) -> bool:
 def _doubt(file: _File, origins: Collection[_Folder]) -> str:
     """Why nothing is known of a file in which no photo was found; empty if it is known to have seen none."""
     if _settled(file, origins):
-        return ""
+        blind = file.ranged and all(folder.shown is None for folder in origins)
+        return f"faces set its ranges that its run doesn't name, having no {SHOWN_FILE}" if blind else ""
     if file.eaten:
         return f"none of these runs ate what it was made from ({FACES_FILE} of SHA-256 {file.eaten})"
     if origins:
@@ -278,13 +333,24 @@ def _doubt(file: _File, origins: Collection[_Folder]) -> str:
     return "it doesn't say that it is of one of these runs"
 
 
-def _model(hit: pa.Table, file: _File) -> ModelFile | None:
-    """What a file has seen of the rows; None if nothing."""
+def _showing(folder: _Folder, visible: pa.Table) -> Iterator[Showing]:
+    """What to say of a run's grids; `visible`: what they show of what was asked for."""
+    folders, photos = grids_of(folder.path), tuple(sorted(set(visible["photo_id"].to_pylist())))
+    if folders and folder.shown is None:
+        yield Showing(
+            folder.path.name, folder.path, folders, (), f"the run, begun by an older fdf, has no {SHOWN_FILE}"
+        )
+    elif folders and photos:
+        yield Showing(folder.path.name, folder.path, folders, photos)
+
+
+def _model(hit: pa.Table, visible: pa.Table, file: _File) -> ModelFile | None:
+    """What a file has seen of the rows that its run ate and shows; None if nothing."""
     rows = hit if file.pictures is None else hit.filter(pc.less(hit["first_picture"], file.pictures))
-    if not rows.num_rows:
+    photos = {*rows["photo_id"].to_pylist(), *(visible["photo_id"].to_pylist() if file.ranged else ())}
+    if not photos:
         return None
-    photos = tuple(sorted(set(rows["photo_id"].to_pylist())))
-    return ModelFile(file.path, file_sha256(file.path), file.kind, file.pictures, photos)
+    return ModelFile(file.path, file_sha256(file.path), file.kind, file.pictures, tuple(sorted(photos)))
 
 
 def _header(path: Path) -> dict[str, Any]:

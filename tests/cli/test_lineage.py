@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
@@ -17,6 +18,7 @@ from fdf.errors import DataError, UsageError
 from fdf.gan.data import find_faces, first_order
 from fdf.gan.lineage import FACES_FILE, write_faces
 from fdf.gan.run import Run
+from fdf.gan.shown import SHOWN, write_shown
 from fdf.gan.takedown import models_that_ate, read_ids
 from tests.evaluate.tiny import SAYS, write_generator
 from tests.gan.making import SIDE, make_shards
@@ -129,6 +131,68 @@ def test_a_damaged_export_counts_as_having_seen_it(runs: Path) -> None:
     (runs / "00001-mini/cut.onnx").write_bytes(b"no model")
     found = models_that_ate([runs], photos(runs, 4, 12)[:1])
     assert [(one.path.name, one.pictures) for one in found.ate[0].models] == [("cut.onnx", None)]
+
+
+def show(run: Path, photo: str | None, owner: str = "owner") -> None:
+    """Grids in a run's folder, and whom they show, if it says so."""
+    for name in ("samples", "tensorboard"):
+        (run / name).mkdir(exist_ok=True)
+        (run / name / "grid").write_bytes(b"a face")
+    if photo:
+        row = dict.fromkeys(SHOWN.names, "x") | {"photo_id": photo, "owner_nsid": owner}
+        write_shown(run, pa.Table.from_pylist([row], schema=SHOWN))
+
+
+def test_grids_that_show_a_photo_are_named(runs: Path) -> None:
+    first, second = (runs / f"0000{number}-mini" for number in (1, 2))
+    show(first, "victim")
+    show(second, "other", "victim@N00")
+    for words, run, photo in ((["--photo", "victim"], first, "victim"), (["--owner", "victim@N00"], second, "other")):
+        done = call(runs, *words)
+        assert done.exit_code == 1
+        assert "No model of the 2 runs" in done.stdout
+        assert (
+            f"{run.name} shows {photo}, faces unmasked, in {run}/samples/ and {run}/tensorboard/: delete them, and what was "
+            "copied."
+        ) in done.stdout
+        assert "In no run's faces" not in done.stdout
+    body = json.loads(call(runs, "--photo", "victim", "--json").stdout)
+    folders = [str(first / "samples"), str(first / "tensorboard")]
+    assert body["shown"] == [
+        {"name": first.name, "path": str(first), "folders": folders, "photos": ["victim"], "why": ""}
+    ]
+    assert call(runs, "--photo", "elsewhere").exit_code == 0, "they say whom they show, and it isn't that one"
+
+
+def test_grids_of_whom_nobody_knows(runs: Path) -> None:
+    run = runs / "00001-mini"
+    show(run, None)
+    done = call(runs, "--photo", "elsewhere")
+    assert done.exit_code == 1
+    assert (
+        f"Whether the grids in {run}/samples/ and {run}/tensorboard/ show them is not known: the run, begun by an older fdf, "
+        "has no samples.parquet. Delete them if in doubt."
+    ) in done.stdout
+    (run / "samples.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"samples\.parquet can't be read.*Bring it back, or delete it"):
+        models_that_ate([runs], ["elsewhere"])
+
+
+def test_an_int8_export_has_seen_those_who_set_its_ranges(runs: Path) -> None:
+    run = runs / "00001-mini"
+    digest = hashlib.sha256((run / FACES_FILE).read_bytes()).hexdigest()
+    says = SAYS | {"run": run.name, "pictures": "2", "eaten_sha256": digest}
+    for precision in ("int8", "fp16"):
+        write_generator(run / f"{precision}.onnx", says=says | {"precision": precision})
+    (stranger,) = models_that_ate([run], ["victim"]).strangers
+    assert (stranger.path.name, stranger.why) == (
+        "int8.onnx", "faces set its ranges that its run doesn't name, having no samples.parquet"
+    )  # fmt: skip
+    show(run, "victim")
+    found = models_that_ate([run], ["victim"])
+    assert found.strangers == ()
+    assert [(one.path.name, one.photos) for one in found.ate[0].models] == [("int8.onnx", ("victim",))]
+    assert models_that_ate([run], ["elsewhere"]).ate == ()
 
 
 def test_what_can_not_be_answered_is_an_error(runs: Path, tmp_path: Path) -> None:

@@ -16,6 +16,11 @@ from fdf.gan.config import TrainRecipe
 from fdf.store.shards import ShardEntry, ShardWriter, write_index
 
 SIDE = 16
+LICENCES = {
+    "pd": "CC0-1.0", "by": "CC-BY-2.0", "by-sa": "CC-BY-SA-2.0", "by-nc": "CC-BY-NC-2.0", "by-nc-sa": "CC-BY-NC-SA-2.0",
+    "nd": "CC-BY-ND-2.0", "none": "LicenseRef-All-Rights-Reserved",
+}  # fmt: skip
+"""A licence of each rights class."""
 Change = Callable[[int, dict[str, Any]], Mapping[str, Any]]
 
 
@@ -36,23 +41,40 @@ def row(number: int, side: int = SIDE) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def rendered(number: int, body: dict[str, Any]) -> dict[str, Any]:
+    """What the sidecar of a face says that `fdf synth` rendered; for shards of `pd`."""
+    photo = f"80000000{number:06d}"
+    url = f"http://synthetic.invalid/portrait/{photo}.jpg"
+    return body | {
+        "source": "synthetic",
+        "photo_id": photo,
+        "owner_nsid": f"8000000{number:06d}@S00",
+        "download_url": url,
+    }
+
+
 def make_shards(
     folder: Path,
     count: int = 12,
     *,
+    start: int = 0,
     per_shard: int = 5,
     split: str = "training",
     rights: str = "by",
     change: Change = lambda _, body: body,
     side: int = SIDE,
 ) -> Path:
-    """A build's shard folder with `count` faces of `side` px; `change` may alter a sidecar. Adds to an index that is there."""
+    """A build's shard folder with faces number `start` to before `count` of `side` px; `change` may alter a sidecar.
+
+    Adds to an index that is there.
+    """
     entries = []
-    for first in range(0, count, per_shard):
+    for first in range(start, count, per_shard):
         with ShardWriter(folder, f"{split}-{rights}-{first:05d}") as writer:
             numbers = range(first, min(first + per_shard, count))
             for number in numbers:
-                body = change(number, row(number, side) | {"split": split, "rights_class": rights})
+                kind = {"split": split, "rights_class": rights, "license_id": LICENCES[rights]}
+                body = change(number, row(number, side) | kind)
                 writer.add(side, f"face{number:03d}", {"png": png(number, side), "json": json.dumps(body).encode()})
         entries.append(entry_of(folder, writer.paths[0], len(numbers), split, rights, side))
     index = folder / "index.json"

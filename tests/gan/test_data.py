@@ -16,10 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fdf.consent.licenses import LICENSES, RIGHTS, find_license
 from fdf.errors import DataError, FdfError, UsageError
 from fdf.gan.config import DataConfig
 from fdf.gan.data import Deck, Faces, Positions, find_faces, loader, vary
 from fdf.gan.holes import hole
+from fdf.gan.sidecars import license_of
 from fdf.store.shards import open_shards, write_index
 from tests.gan.making import SIDE, entry_of, make_shards, png, rewrite, row
 
@@ -275,6 +277,9 @@ def test_missing_keys_are_said(key: str, tmp_path: Path) -> None:
         ({"rights_class": "by-nc"}, "rights_class 'by-nc' in a shard of 'by'"),
         ({"split": "validation"}, "split 'validation' in a shard of 'training'"),
         ({"photo_id": None}, "photo_id None"),
+        ({"photo_id": ""}, "photo_id ''"),
+        ({"license_id": " "}, "license_id ' '"),
+        ({"source": ""}, "source ''"),
         ({"owner_nsid": 5}, "owner_nsid 5"),
     ],
 )
@@ -284,6 +289,52 @@ def test_faces_that_could_not_be_hidden_or_taken_back_are_refused(
     folder = make_shards(tmp_path, change=lambda number, body: body | change if number == 7 else body)
     with pytest.raises(DataError, match=rf"sample face007 of .*{re.escape(said)}"):
         find_faces(folder, resolution=SIDE)
+
+
+@pytest.mark.parametrize(
+    ("rights", "licence", "said"),
+    [
+        ("pd", "CC-BY-NC-ND-4.0", "states rights that its licence doesn't give. "
+         "Expected rights_class 'nd', as CC-BY-NC-ND-4.0 has it. Got 'pd'. "
+         "Find out which of them is wrong, then build again from the manifest stage"),
+        ("by", "CC-BY-SA-2.0", "Expected rights_class 'by-sa', as CC-BY-SA-2.0 has it. Got 'by'"),
+        ("by", "CC0-1.0", "Expected rights_class 'pd', as CC0-1.0 has it. Got 'by'"),
+        ("pd", "LicenseRef-No-Known-Copyright-Restrictions", "Expected rights_class 'none'"),
+        ("by", "CC-BY-9.0", "is not known: what it asks can't be said. Expected a license_id that stands in docs/licences.md. "
+         "Got 'CC-BY-9.0'. Build again from the metadata stage"),
+        ("by", "cc-by-2.0", "Got 'cc-by-2.0'"),
+        ("by", "Attribution License", "Got 'Attribution License'"),
+    ],
+)  # fmt: skip
+def test_rights_are_those_of_the_licence(rights: str, licence: str, said: str, tmp_path: Path) -> None:
+    """The class of the weights comes from the one, what their users must do from the other."""
+    folder = make_shards(
+        tmp_path, rights=rights, change=lambda n, body: body | {"license_id": licence} if n == 7 else body
+    )
+    with pytest.raises(DataError, match=rf"sample face007 of .*{re.escape(said)}"):
+        find_faces(folder, resolution=SIDE)
+
+
+@pytest.mark.parametrize("rights", RIGHTS)
+def test_each_rights_class_has_licences_that_fit(rights: str, tmp_path: Path) -> None:
+    assert len(find_faces(make_shards(tmp_path, 2, rights=rights), resolution=SIDE)) == 2
+
+
+def test_every_licence_that_a_manifest_may_name_is_known() -> None:
+    """Ports have ids of their own, of the unported version, or, those of 2.1, of no list at all."""
+    ports = ("de", "scotland", "igo", "au", "jp")
+    urls = [
+        f"https://creativecommons.org/licenses/{code}/{version}/{port}/"
+        for code in ("by", "by-sa", "by-nc", "by-nc-sa", "by-nd", "by-nc-nd")
+        for version in ("1.0", "2.0", "2.1", "2.5", "3.0")
+        for port in ports
+    ]
+    found = [*LICENSES.values(), *(find_license(None, url) for url in urls)]
+    for licence in found:
+        assert licence is not None
+        assert (known := license_of(licence.id)) is not None, licence.id
+        assert (known.id, known.rights_class) == (licence.id, licence.rights_class)
+    assert license_of("LicenseRef-CC-BY-2.1-AU") is not None
 
 
 def test_half_samples_are_said(tmp_path: Path) -> None:

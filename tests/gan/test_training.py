@@ -19,7 +19,7 @@ import pytest
 from fdf.errors import DataError, FdfError, MachineError, ModelError, UsageError
 from fdf.gan.config import TrainRecipe
 from tests.conftest import ROOT, free_port
-from tests.gan.making import make_shards, mini, short
+from tests.gan.making import make_shards, mini, rendered, short
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("safetensors", reason="safetensors is not installed")
@@ -82,7 +82,8 @@ def unbroken(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_explains_itself(unbroken: Path) -> None:
     names = {path.relative_to(unbroken).as_posix() for path in unbroken.rglob("*") if path.is_file()}
-    assert {"recipe.toml", "run.json", "lineage.json", "faces.parquet", "metrics.jsonl", "card.md"} <= names
+    assert {"recipe.toml", "run.json", "lineage.json", "metrics.jsonl", "card.md"} <= names
+    assert {"faces.parquet", "samples.parquet"} <= names
     assert {"samples/000000024.png", "samples/000000048.png"} <= names
     assert {n for n in names if "checkpoints/" in n} == {f"checkpoints/{n:09d}.safetensors" for n in (32, 48)}, (
         "keeps two"
@@ -250,7 +251,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     assert go(shards, tmp_path, resume=run).finished
 
 
-@pytest.mark.parametrize("name", ["faces.parquet", "lineage.json", "run.json"])
+@pytest.mark.parametrize("name", ["faces.parquet", "samples.parquet", "lineage.json", "run.json"])
 def test_a_run_that_the_disk_does_not_take_is_not_begun(
     name: str, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -424,10 +425,11 @@ def test_an_objection_that_comes_later_is_on_the_card_of_what_was_made_before(tm
 
 
 def test_rendered_people_never_grow_stale(tmp_path: Path) -> None:
-    def rendered(_: int, body: dict[str, Any]) -> dict[str, Any]:
-        return body | {"consent_date": "2001-01-01", "download_url": "http://synthetic.invalid/portrait/1.jpg"}
+    def ancient(number: int, body: dict[str, Any]) -> dict[str, Any]:
+        return rendered(number, body) | {"consent_date": "2001-01-01"}
 
-    run = go(make_shards(tmp_path / "shards", 6, change=rendered), tmp_path / "runs", short(pictures=8)).run
+    shards = make_shards(tmp_path / "shards", 6, rights="pd", change=ancient)
+    run = go(shards, tmp_path / "runs", short(pictures=8)).run
     assert Run(run).read_json("lineage.json")["synthetic_faces"] == 6
 
 

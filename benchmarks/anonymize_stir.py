@@ -4,8 +4,9 @@
 
 One face (a rendered person of the sample corpus) is laid at random places of each photo, scaled to 1280 × 720; the frames
 before and after are the photo itself. It isn't noticed if nothing stirs in the thumbnails (`fdf.anonymize.scenes.stir`). No
-detector is asked. `--beside`: next to a face of so many pixels, which all three frames show and which moves by 12 pixels from one
-to the next, just outside of what hides it. `noise`: what stirs in a photo whose pixels have noise of 12 grey levels (standard deviation), at worst.
+detector is asked. `--beside`: next to a face of so many pixels, which all three frames show and which moves by 12 pixels from
+one to the next, just outside of what hides it. `noise`: what stirs in a photo whose pixels have noise of 12 grey levels
+(standard deviation), at worst.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def thumbnail(picture: np.ndarray) -> np.ndarray:
 def boxed(x: float, y: float, height: float) -> np.ndarray:
     """The box of a sprite in pixels of the thumbnail, as a detector may give it: off by a pixel of the film or two."""
     half = np.array([0.39, 0.5]) * height
-    return np.concatenate([[x, y] - half, [x, y] + half]) * (thumbnail_size(*SIZE)[0] / SIZE[0])
+    middle = np.array([x, y])
+    return np.concatenate([middle - half, middle + half]) * (thumbnail_size(*SIZE)[0] / SIZE[0])
 
 
 def noticed(

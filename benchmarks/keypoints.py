@@ -98,6 +98,12 @@ def table(name: str, pictures: list[Pixels], truths: list[Truth]) -> None:
         }
         if np.isfinite(errors["**bundled**"]).any():
             print(f"| {point} | " + " | ".join(cell(e) for e in errors.values()) + " |")
+    for k, point in enumerate(KEYPOINT_NAMES[:3]):
+        apart = [
+            np.linalg.norm(ways["face mesh"][t.picture][j, k] - ways["CenterFace"][t.picture][j, k]) / t.height * 100
+            for t, j in pairs
+        ]
+        print(f"{point}: face mesh and CenterFace lie {np.median(apart):.1f} % apart (median)")
     sure = [(t, keys[t.picture].points[j]) for t, j in pairs]
     for names, ks in (("ears", (3, 4)), ("shoulders", (5, 6))):
         for low, high in ((0, 0.3), (0.3, 0.5), (0.5, 1.01)):

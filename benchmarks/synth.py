@@ -30,6 +30,7 @@ from fdf.vision.base import Detector, Pixels
 from fdf.vision.blazeface import BlazeFace
 from fdf.vision.centerface import CenterFace
 from fdf.vision.dlib_models import DlibEmbedder, DlibHog
+from fdf.vision.facemesh import five_points
 from fdf.vision.keypoints import BundledKeypoints
 from fdf.vision.picture import decode
 from fdf.vision.warp import Square, sample
@@ -109,7 +110,7 @@ def points(items: list[Item]) -> list[tuple[str, str]]:
 
 
 def mesh_points(items: list[Item], keypointer: BundledKeypoints, detector: CenterFace) -> list[tuple[str, str]]:
-    """Face mesh: iris-free eye centres (mean of the corners) and nose tip (vertex 1)."""
+    """Face mesh: iris-free eye centres (mean of the corners) and nose tip, as `fdf.vision` takes them."""
     rows: dict[str, list[np.ndarray]] = {"eyes": [], "nose": []}
     for item in items:
         truth = item.truth
@@ -122,10 +123,9 @@ def mesh_points(items: list[Item], keypointer: BundledKeypoints, detector: Cente
         row = int(np.argmax([iou(box, truth["box"]) for box in found.boxes]))
         height = truth["box"][3] - truth["box"][1]
         at = np.array(truth["keypoints"]).reshape(7, 3)[:, :2]
-        mesh = keys.mesh[row, :, :2]
-        eyes = np.array([mesh[[33, 133]].mean(axis=0), mesh[[263, 362]].mean(axis=0)])
-        rows["eyes"].append((eyes - at[[2, 1]]).mean(axis=0) / height * 100)
-        rows["nose"].append((mesh[1] - at[0]) / height * 100)
+        (five,) = five_points(keys.mesh[row : row + 1])
+        rows["eyes"].append((five[:2] - at[[2, 1]]).mean(axis=0) / height * 100)
+        rows["nose"].append((five[2] - at[0]) / height * 100)
     found_rows = []
     for name, values in rows.items():
         offsets = np.array(values)

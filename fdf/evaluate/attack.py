@@ -34,7 +34,7 @@ FLOOR: Final = "solid"
 """The row of the grey box: what hair, clothes and background alone give away. No method of hiding faces gets below it."""
 
 GRADED: Final = ("blur", "pixelate")
-"""Methods that have a strength."""
+"""Methods that hide less or more of a face by their strength. That of `donor` only pushes shapes farther away."""
 
 _LEAST: Final = 2  # pictures of a person, and people
 _CROP: Final = 1.6  # side of the window that preservation looks at, over the box

@@ -18,7 +18,7 @@ from fdf.pipeline.recipe import STAGES
 from fdf.schema import RELEASE
 from fdf.store.files import file_sha256
 from fdf.store.receipts import Receipt
-from fdf.store.shards import INDEX, ShardEntry, read_index, read_shard
+from fdf.store.shards import INDEX, ShardEntry, packed_from, read_index, read_shard
 from fdf.store.tables import read_table
 
 _Placed = tuple[str, str, str]
@@ -124,14 +124,15 @@ def check_shards(layout: Layout, receipts: Mapping[str, Receipt], lost: Collecti
         with result.going_on(f"shard/{name}.receipt.json"):
             entries += shard_entries({name: receipt})
     entries.sort(key=lambda entry: (entry.resolution, entry.path))
-    where = f"shard/{INDEX}"
+    where, path = f"shard/{INDEX}", layout.kept("manifest", STAGES["manifest"].partition)
     with result.going_on(where):
-        index = read_index(layout.index / INDEX)
+        index, origin = read_index(layout.index / INDEX), packed_from(layout.index / INDEX)
+        if origin is not None and path.is_file() and file_sha256(path) != origin:
+            result.add(where, "names another manifest than the one that is there: pack again with --from shard --rebuild")
         for what in _wrong_index(index, entries, lost):
             result.add(where, what)
         entries += [entry for entry in index if Path(entry.path).stem in lost]
     expected: dict[str, _Placed] | None = None
-    path = layout.kept("manifest", STAGES["manifest"].partition)
     with result.going_on(layout.relative(path)):
         if path.is_file():  # said already where it isn't
             expected = _placed(path)

@@ -2,10 +2,13 @@
 
     python benchmarks/gan.py --train tiny 64                   # training pictures/s
     python benchmarks/gan.py --train base 128 --rival --device cuda --batch 64
+    python benchmarks/gan.py --train tiny 64 --interval 1 --steps 4              # every step with the penalties
+    python benchmarks/gan.py --train tiny 64 --interval 1000000 --steps 4        # none of them
     python benchmarks/gan.py --infer small 128 --threads 1     # ms a face, fp32 and int8, onnxruntime
 
 *Training pictures/s*: what is timed is `fdf.gan.training.Trainer.step`, on the device as `fdf train` sets it up: both steps on
-the same fakes, the penalties every `--interval`-th time, Adam, the average of the weights. A round is whole intervals. Batches
+the same fakes, the penalties every `--interval`-th time, Adam, the average of the weights. A round is whole intervals, unless
+`--steps` says how long it is. Batches
 are noise in the loader's format, in memory, and go to the device one by one as in `fdf train`; how fast the loader itself is,
 `gan_data.py` measures. Every round measures all networks one after the other; the median of the rounds counts, and the ratio is
 the median of the rounds' own ratios, so that whatever else the machine does hits both.
@@ -119,7 +122,7 @@ class Trial:
     def __init__(self, trainer: Trainer, args: argparse.Namespace) -> None:
         self.trainer, self.cuda = trainer, trainer.where.device.type == "cuda"
         self.name = trainer.arch.size if isinstance(trainer, Rival) else f"fdf {trainer.arch.size}"
-        self.steps = args.interval * (args.intervals or (8 if self.cuda else 1))
+        self.steps = args.steps or args.interval * (args.intervals or (8 if self.cuda else 1))
         self.batches = itertools.cycle([made_up(args.batch, args.resolution, seed, self.cuda) for seed in range(4)])
         sizes = millions(trainer.generator), millions(trainer.discriminator)
         print(f"{self.name}: G {sizes[0]:.2f} M, D {sizes[1]:.2f} M weights, {'bf16' if trainer.bf16 else 'fp32'}")
@@ -172,12 +175,15 @@ def train(size: str, args: argparse.Namespace) -> None:
         print(f"torch {torch.__version__} on {machine(where)}, batches of {args.batch} at {args.resolution} px")
         kinds = (Trainer, Rival) if args.rival else (Trainer,)
         trials = [Trial(kind(arch, recipe, where), args) for kind in kinds]
-        for trial in trials:  # a step with the penalties and one without; a GPU chooses its kernels meanwhile
-            trial.go(args.interval + 1 if trial.cuda else 2)
+        for (
+            trial
+        ) in trials:  # the first step has the penalties, the second has none; a GPU chooses its kernels meanwhile
+            trial.go(min(args.interval + 1, 9) if trial.cuda else 2)
         rates = [[trial.pictures_per_second() for trial in trials] for _ in range(args.rounds)]
     for trial, found in zip(trials, zip(*rates, strict=True), strict=True):
         print(
-            f"{trial.name}: {statistics.median(found):.1f} training pictures/s (rounds {min(found):.1f}–{max(found):.1f})"
+            f"{trial.name}: {statistics.median(found):.1f} training pictures/s (rounds {min(found):.1f}–{max(found):.1f}), "
+            f"{1e3 * args.batch / statistics.median(found):.0f} ms a step"
         )
     if args.rival:
         print(f"ratio: {statistics.median(ours / theirs for ours, theirs in rates):.2f} ×")
@@ -222,7 +228,9 @@ def main() -> None:
     parser.add_argument("--interval", type=int, default=8, help="penalties every k-th step")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--intervals", type=int, help="of a round; 1 on the CPU, 8 on a GPU if left out")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--intervals", type=int, help="of a round; 1 on the CPU, 8 on a GPU if left out")
+    length.add_argument("--steps", type=int, help="of a round, instead of whole intervals")
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"), help="as `run.precision`")
     parser.add_argument("--compile", action="store_true", help="as `run.compile`, of both")
     parser.add_argument("--finite-difference", type=float)

@@ -153,7 +153,7 @@ def build(desk: Desk) -> Any:
                 mode = gr.Radio([_CHOOSE, _ADD], value=_CHOOSE, label="A click on the picture")
                 method = gr.Dropdown(desk.methods, value="solid", label="Method")
                 region = gr.Radio(list(REGIONS), value="face", label="What is hidden", info="head: hair and ears too")
-                strength = gr.Slider(0.25, 2, value=1, step=0.25, label="Strength", info="of blur and pixelate; donor takes 1 to 2")
+                strength = gr.Slider(0.25, 2, value=1, step=0.25, label="Strength", info="blur, pixelate; donor from 1")
                 looks = list(get_args(Thoroughness))
                 thorough = gr.Dropdown(looks, value="normal", label="How closely to look for faces")
                 audio = gr.Radio(

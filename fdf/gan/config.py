@@ -68,7 +68,10 @@ class OptimizerConfig(Config):
     gamma: tuple[float, float] = Field((2.0, 0.2), description="Weight of R1 + R2 at the start and at the end.")
     penalty_every: int = Field(8, ge=1, description="Steps between penalties; each counts that many times.")
     finite_difference: float | None = Field(
-        None, gt=0, description="Step of the penalty by finite differences (no double backward); exact if left out."
+        None,
+        gt=0,
+        description="Step of a penalty by finite differences, 1 at 64 px: no double backward, and not what the exact one "
+        "teaches. Exact if left out.",
     )
     ema_pictures: tuple[float, float] = Field(
         (3000.0, 3000.0), description="Half-life of the averaged weights in pictures, at the start and at the end."

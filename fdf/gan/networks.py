@@ -5,7 +5,7 @@ initialization (Zhang et al. 2019, arXiv:1901.09321) and fixed smoothing filters
 a U-Net over the picture without its face; z bends it through a scale and a shift for each channel.
 
 Pictures are (N, 3, R, R) in −1–1, masks (N, 1, R, R) with 1 in the hole, keypoints (N, 7, 3) as in `conditions.heat_maps`.
-Both networks want `channels_last` weights on every device.
+Both networks want `channels_last` weights on every device, and bring what comes in to that layout.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from fdf.errors import ModelError, UsageError
 from fdf.gan.conditions import KEYPOINTS, composite, cover, heat_maps
+from fdf.gan.convolution import Conv2d, convolve
 
 _SLOPE: Final = 0.2
 _GAIN: Final = (2 / (1 + _SLOPE**2)) ** 0.5  # He et al. 2015: keeps the spread through a leaky ReLU
@@ -159,7 +160,7 @@ class Generator(nn.Module):
         """
         kind, side = self.head.weight.dtype, self.arch.resolution  # half-precision weights: conditions stay float32
         beside = list(_conditions(mask, keypoints, side, len(self.widen) + 1, kind))
-        x = self.stem(torch.cat([cover(picture, mask).to(kind), beside[0]], dim=1))
+        x = self.stem(_joined(cover(picture, mask).to(kind), beside[0]))
         passed = []
         for level, blocks in enumerate(self.encoder):
             x = self.widen[level - 1](x) if level else x
@@ -195,11 +196,14 @@ class Discriminator(nn.Module):
     def forward(self, picture: Tensor, mask: Tensor, keypoints: Tensor) -> Tensor:
         """Judge pictures (N, 3, R, R); returns float32 logits (N,)."""
         (beside,) = _conditions(mask, keypoints, self.arch.resolution, 1, picture.dtype)
-        x = self.stem(torch.cat([picture, beside], dim=1))
+        x = self.stem(_joined(picture, beside))
         for level, blocks in enumerate(self.levels):
             x = self.widen[level - 1](x) if level else x
             x = blocks(x)
-        return self.head(self.gather(x).flatten(1)).squeeze(1).float()
+        # As a sum of products, for a Linear would be bf16 under autocast and TF32 where matrices are: losses live on small
+        # differences of logits.
+        gathered = self.gather(x).flatten(1).to(self.head.weight.dtype)
+        return ((gathered * self.head.weight).sum(dim=1) + self.head.bias).float()
 
 
 class Block(nn.Module):
@@ -239,7 +243,7 @@ class Halve(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) to (N, channels, H / 2, W / 2)."""
-        return F.conv2d(x, self.kernel, stride=2, padding=1, groups=len(self.kernel))
+        return convolve(x, self.kernel, stride=2, padding=1, groups=len(self.kernel))
 
 
 class Style(nn.Module):
@@ -263,24 +267,48 @@ class Style(nn.Module):
 
 
 def double(x: Tensor) -> Tensor:
-    """Twice the side: every pixel four times, then smoothed by [1, 2, 1]; which is bilinear."""
+    """Twice the side: every pixel four times, then smoothed by [1, 2, 1]; which is bilinear.
+
+    One operator and one node of ONNX, but its gradient scatters, which torch.compile (2.13) can't do in bf16 on a CPU. So a
+    compiled generator that learns blends.
+    """
+    if x.requires_grad and torch.compiler.is_compiling():
+        return blended(x)
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def blended(x: Tensor) -> Tensor:
+    """`double` as what it is: 3/4 of the pixel and 1/4 of its neighbour, the border's pixels being their own."""
+    rows = x.permute(0, 2, 3, 1)  # channels last in shape, too, or stacking would lose the layout
+    for way in (1, 2):
+        end = rows.shape[way] - 1
+        before = torch.cat([rows.narrow(way, 0, 1), rows.narrow(way, 0, end)], dim=way)
+        after = torch.cat([rows.narrow(way, 1, end), rows.narrow(way, end, 1)], dim=way)
+        pair = torch.lerp(rows, before, 0.25), torch.lerp(rows, after, 0.25)
+        rows = torch.stack(pair, dim=way + 1).flatten(way, way + 1)
+    return rows.permute(0, 3, 1, 2)
 
 
 def _conditions(mask: Tensor, keypoints: Tensor, side: int, levels: int, kind: torch.dtype) -> Iterator[Tensor]:
     """Mask and heat-maps of each level, (N, 8, side / 2^level, …); the mask's means are exact, being of zeros and ones."""
     for level in range(levels):
         mask = F.avg_pool2d(mask, 2) if level else mask
-        yield torch.cat([mask, heat_maps(keypoints, side >> level, side=side)], dim=1).to(kind)
+        beside = torch.cat([mask, heat_maps(keypoints, side >> level, side=side)], dim=1)
+        yield beside.to(kind, memory_format=torch.channels_last)
+
+
+def _joined(picture: Tensor, beside: Tensor) -> Tensor:
+    """What a stem gets, channels last, whatever the picture was."""
+    return torch.cat([picture, beside], dim=1).contiguous(memory_format=torch.channels_last)
 
 
 def _blocks(number: int, channels: int, group_width: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(Block(channels, group_width, count) for _ in range(number)))
 
 
-def _conv(inputs: int, outputs: int, size: int, *, gain: float = 1.0, groups: int = 1, padding: int = -1) -> nn.Conv2d:
+def _conv(inputs: int, outputs: int, size: int, *, gain: float = 1.0, groups: int = 1, padding: int = -1) -> Conv2d:
     """A convolution that keeps the spread of its input times `gain` (He et al. 2015, arXiv:1502.01852)."""
-    layer = nn.Conv2d(inputs, outputs, size, padding=size // 2 if padding < 0 else padding, groups=groups)
+    layer = Conv2d(inputs, outputs, size, padding=size // 2 if padding < 0 else padding, groups=groups)
     nn.init.normal_(layer.weight, std=gain * (inputs // groups * size * size) ** -0.5)
     nn.init.zeros_(layer.bias)
     return layer

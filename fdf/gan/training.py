@@ -22,7 +22,7 @@ from fdf.gan.config import TrainRecipe
 from fdf.gan.grow import inherited
 from fdf.gan.machine import Place
 from fdf.gan.networks import Architecture, Discriminator, Generator
-from fdf.gan.objective import discriminator_loss, generator_loss, gradient_penalty
+from fdf.gan.objective import discriminator_loss, generator_loss, penalized_loss
 from fdf.gan.run import load_weights, read_checkpoint
 
 MEASURED: Final = ("loss_d", "loss_g", "r1", "r2")
@@ -58,7 +58,7 @@ class Trainer:
                 self.discriminator.parameters(), fused=where.device.type == "cuda", **options
             ),
         }
-        # Only the generator is compiled: the exact penalty differentiates the discriminator twice, which torch.compile can't.
+        # Only the generator: torch.compile can't differentiate twice what it compiled, as the exact penalty has to.
         self.draw = torch.compile(self.generator) if recipe.run.compile else self.generator
         on_gpu = where.device.type == "cuda" and torch.cuda.is_bf16_supported()
         self.bf16 = recipe.run.precision == "bf16" or (recipe.run.precision == "auto" and on_gpu)
@@ -77,15 +77,16 @@ class Trainer:
             with torch.set_grad_enabled(held), self._cast():
                 fake = self.draw(picture, mask, keypoints, self._z(number, len(picture)))
             with self._cast():
-                loss = total = discriminator_loss(self.discriminator, picture, fake, mask, keypoints)
                 if penalize:
-                    r1, r2 = gradient_penalty(
+                    loss, r1, r2 = penalized_loss(
                         self.discriminator, picture, fake, mask, keypoints, finite_difference=settings.finite_difference
                     )
                     total = loss + now["gamma"] / 2 * settings.penalty_every * (r1 + r2)
                     measured += torch.stack(
                         [torch.zeros_like(r1), torch.zeros_like(r1), r1, r2, torch.ones_like(r1)]
                     ).detach()
+                else:
+                    loss = total = discriminator_loss(self.discriminator, picture, fake, mask, keypoints)
             (total / len(parts)).backward()
             measured[0] += loss.detach()
         self._update("discriminator", self.discriminator, now["learning_rate"])

@@ -1,4 +1,5 @@
-"""What only a GPU can show: bf16 by itself, fused Adam that is gone on with, pinned batches, and what is exported afterwards.
+"""What only a GPU can show: bf16 by itself, fused Adam that is gone on with, pinned batches, cuDNN's gradients of gradients,
+products that are no TF32, a compiled generator, and what is exported afterwards.
 
 No test of bits: on a GPU the order of sums isn't fixed, so a resumed run is only nearly the unbroken one.
 """
@@ -24,10 +25,13 @@ from tests.gan.making import make_shards, short
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("safetensors", reason="safetensors is not installed")
 
+from fdf.gan import objective  # noqa: E402
+from fdf.gan.conditions import composite  # noqa: E402
+from fdf.gan.convolution import Twice  # noqa: E402
 from fdf.gan.export import TOLERANCE, export_onnx, made_up  # noqa: E402
 from fdf.gan.loop import Request, train  # noqa: E402
 from fdf.gan.machine import Place, place  # noqa: E402
-from fdf.gan.networks import architecture  # noqa: E402
+from fdf.gan.networks import Block, Discriminator, architecture  # noqa: E402
 from fdf.gan.run import Run, load_generator, read_checkpoint  # noqa: E402
 from fdf.gan.training import Trainer  # noqa: E402
 
@@ -128,6 +132,64 @@ def test_one_step_is_that_of_the_cpu(shards: Path) -> None:
         part = picture.float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last), mask, keypoints
         measured.append(trainer.step([part]).cpu())
     torch.testing.assert_close(measured[1], measured[0], rtol=2e-2, atol=1e-3)
+
+
+class Stock(Twice):
+    """torch's own double backward."""
+
+    def __enter__(self) -> Stock:
+        return self
+
+
+@pytest.mark.parametrize(("bf16", "alike"), [(False, 0.9999), (True, 0.99)])
+def test_a_penalty_step_is_that_of_torchs_double_backward(
+    bf16: bool, alike: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    judge = Discriminator(architecture("tiny", SIDE)).to(DEVICE, memory_format=torch.channels_last)
+    for block in judge.modules():
+        if isinstance(block, Block):
+            torch.nn.init.normal_(block.close.weight, std=0.05)
+    real, fake = (2 * torch.rand(2, 4, 3, SIDE, SIDE, device=DEVICE) - 1).unbind()
+    mask = torch.zeros(4, 1, SIDE, SIDE, device=DEVICE)
+    mask[..., 16:48, 16:48] = 1
+    data = [*(x.contiguous(memory_format=torch.channels_last) for x in (real, fake)), mask]
+    data.append(SIDE * torch.rand(4, 7, 3, device=DEVICE))
+    slopes = []
+    for kind in (Twice, Stock):
+        monkeypatch.setattr(objective, "Twice", kind)
+        judge.zero_grad()
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            with torch.autocast(DEVICE, torch.bfloat16, enabled=bf16):
+                loss, r1, r2 = objective.penalized_loss(judge, *data)
+            (loss + 8 * (r1 + r2)).backward()
+        slopes.append(torch.cat([value.grad.flatten() for value in judge.parameters()]))
+    assert slopes[0].isfinite().all()
+    assert torch.cosine_similarity(*slopes, dim=0) > alike
+    assert slopes[0].norm().item() == pytest.approx(slopes[1].norm().item(), rel=2e-2)
+
+
+def test_the_soft_edge_is_the_cpus_where_products_are_tf32() -> None:
+    torch.manual_seed(0)
+    picture, face = torch.rand(2, 2, 3, SIDE, SIDE) * 2 - 1
+    mask = torch.zeros(2, 1, SIDE, SIDE)
+    mask[..., 16:48, 16:48] = 1
+    expected = composite(picture, face, mask, width=4)
+    with place(DEVICE) as where:
+        assert torch.get_float32_matmul_precision() == "high", "as in training"
+        drawn = composite(*(value.to(where.device) for value in (picture, face, mask)), width=4)
+    torch.testing.assert_close(drawn.cpu(), expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch says these of itself while it compiles
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_compiled_generator_learns_in_bf16(shards: Path, trained: Run, tmp_path: Path) -> None:
+    compiled = go(shards, tmp_path, short(pictures=24, checkpoint_every=24, compile=True))
+    for left, right in zip(compiled.metrics(), trained.metrics(), strict=True):
+        for name in ("loss_d", "loss_g"):
+            assert left[name] == pytest.approx(right[name], rel=0.05)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="fdf.gan needs the extra [torch]")
 
 from fdf.errors import ModelError, UsageError  # noqa: E402
 from fdf.gan.conditions import composite, cover, feather, heat_maps  # noqa: E402
-from fdf.gan.networks import Architecture, Block, Discriminator, Generator, architecture, double  # noqa: E402
+from fdf.gan.networks import Architecture, Block, Discriminator, Generator, architecture, blended, double  # noqa: E402
 
 torch.set_num_threads(1)  # small networks; two threads that wait for each other on a busy machine take minutes
 RESOLUTIONS = (64, 128, 256)
@@ -194,6 +194,56 @@ def test_resampling_keeps_means_and_mirrors():
     assert torch.allclose(level(x).flip(-1), level(x.flip(-1)), atol=1e-6)
     assert torch.allclose(level(torch.ones_like(x))[..., 1:-1, 1:-1], torch.ones(()))
     assert double(x).mean().item() == pytest.approx(x.mean().item(), abs=0.02)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (1, 4, 5, 2), (1, 2, 1, 1)])
+def test_the_blend_is_what_bilinear_is(shape):
+    x = torch.randn(shape, dtype=torch.float64).contiguous(memory_format=torch.channels_last).requires_grad_()
+    mine, stock = blended(x), double(x)
+    torch.testing.assert_close(mine, stock, rtol=0, atol=1e-14)
+    assert mine.is_contiguous(memory_format=torch.channels_last)
+    back = torch.randn_like(stock)
+    slopes = (torch.autograd.grad(value, x, back)[0] for value in (mine, stock))
+    torch.testing.assert_close(*slopes, rtol=0, atol=1e-14)
+    single = x.detach().float()
+    torch.testing.assert_close(blended(single), double(single), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("network", [Generator, Discriminator])
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_all_of_it_is_channels_last(network, layout):
+    arch = architecture("tiny", 64)
+    network = network(arch).to(memory_format=torch.channels_last)
+    picture, mask, keypoints, z = inputs(arch)
+    bad = []
+
+    def look(module, given, made):
+        if not all(value.is_contiguous(memory_format=torch.channels_last) for value in (*given, made)):
+            bad.append(module)
+
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(look)
+    given = (picture.contiguous(memory_format=layout), mask, keypoints, z)
+    with torch.no_grad():
+        network(*given[: 4 if isinstance(network, Generator) else 3])
+    assert not bad
+
+
+def test_logits_are_float32_under_autocast():
+    arch = architecture("tiny", 64)
+    torch.manual_seed(0)
+    network, seen = Discriminator(arch), []
+    network.gather.register_forward_hook(lambda _m, _a, made: seen.append(made))
+    picture, mask, keypoints, _ = inputs(arch, 8)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        logits = network(picture, mask, keypoints)
+    assert seen[0].dtype == torch.bfloat16, "all before is under autocast"
+    with torch.no_grad():
+        exact = network.head(seen[0].flatten(1).float()).squeeze(1)
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, exact, rtol=1e-6, atol=1e-6)
+    assert not torch.equal(logits, logits.bfloat16().float())
 
 
 def test_an_architecture_survives_json():

@@ -83,11 +83,6 @@ class Policy:
         return Guard(self.judges, self.tries).before(method)
 
     @property
-    def may_show(self) -> bool:
-        """Whether any rule shows anybody: then somebody else may stand in their place in any frame of a film."""
-        return any(rule.action == "show" for rule in self.rules)
-
-    @property
     def groups(self) -> tuple[str, ...]:
         """Every group of viewers that a rule names, sorted."""
         return tuple(sorted({name for rule in self.rules for name in rule.groups or ()}))

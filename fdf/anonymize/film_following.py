@@ -111,7 +111,7 @@ class Following:
                     lambda index: pool.submit(self._detect, self._slots[index]),
                     interval=interval_of(every, float(self._source.fps), showing=self._jury is not None),
                     adaptive=every == "adaptive",
-                    width=self._source.size[0],
+                    size=self._source.size,
                     ahead=self._workers + 1,
                 )
             yield from self._tracked(tracker, looking.add(slot.index, thumbnail))

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import dataclasses
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -38,6 +39,7 @@ _LOOKS: Final = 5  # at a track within the look-ahead, at least
 _TOUCH: Final = 0.02  # intersection over union of two faces from which on they can be mixed up
 _MISSED: Final = 2  # frames without a finding after which a track may be somebody else's …
 _SKIPPED: Final = 3  # … or with a guess from a file in each of them: so many may have been skipped when it was saved
+_REMEMBERED: Final = 30  # bad looks at a track before its first clear one
 _NEVER: Final = -(10**9)
 
 _Decision = tuple[bool, int, str, Verdict | None]
@@ -59,10 +61,14 @@ class _Doubts:
 
     Looks must agree with the first clear one: one that is farther than `limits.hide` is a stranger's. After that, and after
     more than `_MISSED` frames without the face, it is hidden until a clear look is as near as `limits.show`: somebody else may
-    have taken the place. Without a recognizer, or without a clear look before, that is for good.
+    have taken the place. Without a recognizer, or without a clear look before, that is for good; so it is if the first clear
+    look is farther than `limits.hide` from a bad one before it: it may be the newcomer's.
     """
 
     first: _Look | None = None
+    poor: deque[_Look] = field(
+        default_factory=lambda: deque(maxlen=_REMEMBERED)
+    )  # bad looks before the first clear one
     found: int = _NEVER  # newest frame with the face
     changes: list[tuple[int, str]] = field(default_factory=list)  # frame from which on there is a doubt, or none: ""
 
@@ -77,8 +83,14 @@ class _Doubts:
     def add(self, index: int, one: _Look | None, *, found: bool, guessed: bool, show: float, hide: float) -> None:
         """The next frame: the look that speaks for it, and whether the face was found, or is a guess from a file."""
         doubted = bool(self.changes and self.changes[-1][1])
-        if self.first is None and one is not None and one.clear and not doubted:
-            self.first = one
+        if self.first is None and one is not None and one.view is not None and not doubted:
+            strange = [poor for poor in self.poor if poor.view and distance(poor.view.vector, one.view.vector) > hide]
+            if one.clear and strange:
+                self._change(index, f"frame {index} shows somebody else than frame {strange[0].index} may have")
+            elif one.clear:
+                self.first = one
+            elif not self.poor or self.poor[-1] is not one:
+                self.poor.append(one)
         if one is not None and not self.away(one) <= hide:
             self._change(index, f"somebody else took its place (frame {index})")
         elif found:

@@ -38,7 +38,7 @@ class Looking:
         detect: starts the detection of a frame; called once a frame at most. Several may run at once.
         interval: frames from one look to the next at most; 1 looks at every frame.
         adaptive: look in between where something happens. Without it only cuts are looked at, too.
-        width: of the frames that boxes refer to, pixels.
+        size: width and height of the frames that boxes refer to, pixels.
         ahead: looks that may be under way while an earlier one is settled.
     """
 
@@ -48,16 +48,16 @@ class Looking:
         *,
         interval: int = 4,
         adaptive: bool = True,
-        width: int = 1280,
+        size: tuple[int, int] = (1280, 720),
         ahead: int = 2,
     ) -> None:
         if interval < 1:
             raise ValueError(f"Looking: expected an interval of 1 frame or more, got {interval}.")
-        self._detect, self._interval, self._adaptive, self._width, self._ahead = (
+        self._detect, self._interval, self._adaptive, self._size, self._ahead = (
             detect,
             interval,
             adaptive,
-            width,
+            size,
             ahead,
         )
         self._cuts = CutFinder()
@@ -126,16 +126,23 @@ class Looking:
         middle = (a + b) // 2
         partners = steady(*found)
         if partners is not None:
-            scale = self._frames[a].thumbnail.shape[1] / self._width
-            faces = [Moving(before.box * scale, after.box * scale) for before, after in partners]
             thumbnails = {m: self._frames[m].thumbnail for m in range(a, b + 1)}
+            height, width = thumbnails[a].shape
+            scale = np.array([width, height, width, height]) / np.tile(self._size, 2)
+            faces = [Moving(before.box * scale, after.box * scale) for before, after in partners]
             stirred = {
                 m: stir(thumbnails[a], thumbnails[m], thumbnails[b], faces, (m - a) / (b - a)) for m in range(a + 1, b)
             }
-            middle = max(stirred, key=lambda m: (stirred[m], -abs(m - middle)))
-            if stirred[middle] < 1:
+            if max(stirred.values()) < 1:
                 return
+            middle = max(stirred, key=lambda m: (stirred[m], -abs(m - middle)))
         self._look(middle)
+        if partners and len(self._futures[middle].result()) <= len(partners):
+            # What stirred beside them isn't explained: it may be half a face, which hides the other half between two frames.
+            for index in range(a + 1, b):
+                if index != middle:
+                    self._look(index)
+            return
         self._settle(a, middle)
         self._settle(middle, b)
 

@@ -25,6 +25,8 @@ _NOISE = 3.0  # times the middle one of all parts: noise is everywhere
 _COVER = 0.12  # of a face's size round its box: what `regions` hides at least
 _WITH_IT = 0.6  # of a face's size round its box: hair and shoulders, which move with it
 _SLACK = np.array([(0, 0), (-0.5, 0), (0.5, 0), (0, -0.5), (0, 0.5)])  # pixels of a thumbnail: boxes jitter
+_FITS = 3  # of a change of light, without what did not fit the last time
+_ROUNDED = 0.5  # grey levels
 _ALIKE = 0.5  # correlation of two pictures of one scene; frames before and after a cut lie below
 _DIFFERENT = 10.0  # mean difference of grey levels across a cut, at least
 _CONFIRM = 3  # frames that must stay different: a flash is no cut
@@ -110,7 +112,8 @@ def stir(
 
     The largest mean over 3 × 3 pixels of a thumbnail, at any place, of how far pixels lie from those of both neighbours: a
     face as bright as what it hides differs from it pixel by pixel, not in the mean. It is measured against what a face could
-    differ by at its place, which is little in the dark and in fog, and against the noise of the frame.
+    differ by at its place, which is little in the dark and in fog, and against the noise of the frame. Light that changes
+    everywhere is taken off first.
 
     A face that both neighbours show is left out. Hair and shoulders move with it: beside it a pixel may also be what lay
     there before or will lie there after the way, give or take a pixel.
@@ -124,6 +127,7 @@ def stir(
     """
     import cv2
 
+    before, after = lit_as(frame, before), lit_as(frame, after)
     apart = np.minimum(cv2.absdiff(before, frame), cv2.absdiff(after, frame)).astype(np.float32)
     for face in faces:
         _leave_out(apart, face, before, frame, after, share)
@@ -133,6 +137,21 @@ def stir(
     span = cv2.subtract(cv2.dilate(light, around), cv2.erode(dark, around)).astype(np.float32)
     least = min(_STIR, max(_LEAST_STIR, _NOISE * float(np.median(part))))
     return float((part / np.clip(_SHARE * span, least, _STIR)).max())
+
+
+def lit_as(frame: Thumbnail, other: Thumbnail) -> Thumbnail:
+    """A thumbnail in the light of another one: gain and offset of the pixels that nothing else has changed."""
+    x, y = other.astype(np.float32), frame.astype(np.float32)
+    gain, offset, kept = 1.0, 0.0, np.ones(x.shape, dtype=np.bool_)
+    for _ in range(_FITS):
+        a, b = x[kept], y[kept]
+        middle_x, middle_y = float(a.mean()), float(b.mean())
+        spread = float(((a - middle_x) ** 2).mean())
+        gain = float(((a - middle_x) * (b - middle_y)).mean()) / spread if spread > 1 else 1.0
+        offset = middle_y - gain * middle_x
+        away = np.abs(gain * x + offset - y)
+        kept = away <= 2 * float(np.median(away)) + _ROUNDED
+    return np.asarray(np.clip(np.rint(gain * x + offset), 0, 255), dtype=np.uint8)
 
 
 def _leave_out(

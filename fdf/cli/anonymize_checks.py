@@ -95,7 +95,7 @@ def check_effect(
     if what == "picture" and kind and kind not in _WITH_QUALITY:
         _refuse(context, {"quality"}, "of JPEG, AVIF, HEIC and lossy WebP", str(output))
     if policy and detections is None and str(context.params.get("every")) not in {"adaptive", "1"}:
-        _refuse(context, {"every"}, "for films without a policy: with one every frame is looked at", "--policy")
+        _refuse(context, {"every"}, "for films without a policy: with one every frame is looked at", "--policy FILE")
     if detections is not None:
         idle = frozenset() if policy or protect else _OF_LOOKING
         if what == "film":
@@ -184,8 +184,11 @@ def check_people(wanted: bool | None, detections: Path | None, *, film: bool) ->
 
 def check_log(path: Path | None, others: Sequence[Path | None]) -> None:
     """A log is added to: no other file may be taken for one. Raises UsageError."""
+    from fdf.anonymize.inputs import JOURNAL
     from fdf.errors import UsageError
 
+    if path and path.name == JOURNAL:
+        raise UsageError("--audit-log has the name of the file in which fdf marks its output folders", got=str(path))
     if path and path.suffix.lower() != ".jsonl":
         raise UsageError("--audit-log writes lines of JSON", expected="a name that ends in .jsonl", got=str(path))
     if path and path.resolve() in {one.resolve() for one in others if one}:

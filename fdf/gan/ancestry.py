@@ -136,7 +136,9 @@ def inherited_objections(ancestors: Collection[Mapping[str, Any]], config: DataC
         name = f"{one['run']}{_INHERITED}"
         if own := [text for text in one["forced"] if _INHERITED not in text]:
             yield f"{name} was trained against objections: " + "; ".join(own)
-        rendered = min(one["synthetic_faces"], one["sources"].get("synthetic", 0))  # the first was once taken more lightly
+        rendered = min(
+            one["synthetic_faces"], one["sources"].get("synthetic", 0)
+        )  # the first was once taken more lightly
         if rendered < one["faces"] and one["consent_dates"][0] < oldest:
             yield f"{name} ate faces whose signals were looked at before {oldest}: they may have changed"
         others = sorted(set(one["rights_classes"]) - set(config.rights)) if config.rights else []

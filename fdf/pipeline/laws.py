@@ -128,7 +128,9 @@ def check_shards(layout: Layout, receipts: Mapping[str, Receipt], lost: Collecti
     with result.going_on(where):
         index, origin = read_index(layout.index / INDEX), packed_from(layout.index / INDEX)
         if origin is not None and path.is_file() and file_sha256(path) != origin:
-            result.add(where, "names another manifest than the one that is there: pack again with --from shard --rebuild")
+            result.add(
+                where, "names another manifest than the one that is there: pack again with --from shard --rebuild"
+            )
         for what in _wrong_index(index, entries, lost):
             result.add(where, what)
         entries += [entry for entry in index if Path(entry.path).stem in lost]

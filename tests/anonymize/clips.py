@@ -216,9 +216,13 @@ def visitor(
     *,
     light: float = 1,
     fog: float = 0,
+    glow: float = 0,
     seen: Sequence[int] = (9, 10, 11, 21, 22, 23),
 ) -> Clip:
-    """A face that is there in some of 28 frames only, among others (person, x, y, height) that stay; in 720p."""
+    """A face that is there in some of 28 frames only, among others (person, x, y, height) that stay; in 720p.
+
+    `glow`: grey levels by which three of four frames are lighter.
+    """
     clip, behind = Clip(), background(1280, 720, 3)
     for t in range(28):
         stage = _Stage(behind)
@@ -226,7 +230,7 @@ def visitor(
             stage.head(2, *at, size)
         for person, x, y, height in others:
             stage.head(person, x, y, height)
-        stage.picture = (stage.picture * (1 - fog) + 190 * fog) * light
+        stage.picture = (stage.picture * (1 - fog) + 190 * fog) * light + (glow if t % 4 else 0)
         stage.finish(clip)
     return clip
 

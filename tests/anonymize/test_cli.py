@@ -219,6 +219,10 @@ def test_refusals_say_what_is_wrong(
         ),
         (["in", "-o", "out", "--detections", "f.json", "--threshold", "0.1"], "--threshold is for faces that are"),
         (
+            ["in", "-o", "out", "--policy", "p.toml", "--audit-log", "out/fdf-anonymize.jsonl"],
+            "--audit-log has the name",
+        ),
+        (
             ["f.mp4", "-o", "x.mp4", "--policy", "p.toml", "--every", "4"],
             "--every is for films without a policy: with one every frame is looked at",
         ),

@@ -189,6 +189,12 @@ def test_whoever_stands_in_the_place_of_a_numbered_track_is_hidden() -> None:
     assert spans(judged([[ADA]] * 33 + [[BEN]] + [[ADA]] * 33, jury)) == [*range(23), *range(44, 67)]
 
 
+def test_who_is_seen_well_after_somebody_else_was_seen_badly_is_not_who_a_track_began_with() -> None:
+    jury = Jury(numbered(), SHA, REACH)
+    assert spans(judged([[DARK]] * 30 + [[BEN]] * 40, jury)) == list(range(30))
+    assert jury.rows[-1]["reason"] == "frame 30 shows somebody else than frame 0 may have"
+
+
 @pytest.mark.parametrize("who", ["nobody to ask", "badly seen"])
 def test_a_numbered_track_that_nobody_knows_is_hidden_after_a_gap(who: str) -> None:
     found = numbered() if who == "badly seen" else dataclasses.replace(numbered(), recognizer=None)
@@ -270,10 +276,3 @@ def test_faces_without_a_track_are_in_the_log(tmp_path: Path) -> None:
     rows = [(row["frame"], row["track"], row["decision"], row["box"]) for row in read_log(tmp_path / "log.jsonl")]
     assert rows == [(0, None, "hidden", one), (6, None, "hidden", one), (6, None, "hidden", two)]
     assert {row["reason"] for row in read_log(tmp_path / "log.jsonl")} == {"no track: always hidden"}
-
-
-def test_a_policy_says_whether_it_may_show_anybody(tmp_path: Path) -> None:
-    gallery(tmp_path, allowed__ada=[ADA], denied__carl=[CARL])
-    assert policy(tmp_path, ALLOWED + DENIED).may_show
-    assert numbered().may_show
-    assert not policy(tmp_path, DENIED).may_show

@@ -128,6 +128,7 @@ VISITORS: dict[str, dict[str, Any]] = {
     "over one": {"size": 50, "at": (640, 200), "others": [(0, *ONE, 150)]},
     "in the dark": {"size": 90, "at": WEATHER, "light": 0.12},
     "small, in the dark": {"size": 44, "at": WEATHER, "light": 0.2},
+    "in the dark, in changing light": {"size": 64, "at": WEATHER, "light": 0.12, "glow": 4},
     "in fog": {"size": 90, "at": WEATHER, "fog": 0.85},
 }
 

@@ -60,7 +60,10 @@ def test_a_good_build_has_no_problem_and_progress_reaches_its_end(out: Path) -> 
 def test_an_index_names_the_manifest_that_is_there(out: Path) -> None:
     rewrite(out / "shard/index.json", lambda body: body.update(manifest_sha256="0" * 64))
     assert problems(out) == [
-        ("shard/index.json", "names another manifest than the one that is there: pack again with --from shard --rebuild")
+        (
+            "shard/index.json",
+            "names another manifest than the one that is there: pack again with --from shard --rebuild",
+        )
     ]
 
 

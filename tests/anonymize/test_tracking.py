@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fdf.anonymize.base import Face
 from fdf.anonymize.looking import Look, Looking, steady
 from fdf.anonymize.people import People
-from fdf.anonymize.scenes import CutFinder
+from fdf.anonymize.scenes import CutFinder, stir
 from fdf.anonymize.tracking import Covered, Tracker, TrackingConfig
 
 SIZE = (1280, 720)
@@ -277,3 +277,11 @@ def test_people_are_known_again_and_never_there_twice() -> None:
     assert people.number(face(105, 100), picture, others={0}) == 2
     alone = People()
     assert [alone.number(face(100, 100), picture) for _ in range(3)] == [0, 1, 2]
+
+
+def test_light_that_changes_everywhere_is_neither_stir_nor_noise() -> None:
+    dark = (PATTERN // 12).astype(np.uint8)
+    lit = dark + np.uint8(4)
+    assert stir(dark, lit, dark) < 1
+    lit[40:46, 60:66] += 3
+    assert stir(dark, lit, dark) >= 1

@@ -7,6 +7,7 @@ never decides what happens then: whatever it can't do is covered by the caller. 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, get_args, runtime_checkable
@@ -66,6 +67,16 @@ class Face:
     def size(self) -> float:
         """The longer side of the box, pixels."""
         return float((self.box[2:] - self.box[:2]).max())
+
+    def mapped(self, scale: Sequence[float] = (1, 1), shift: Sequence[float] = (0, 0)) -> Face:
+        """The same face in a picture that was scaled, then moved: factors and pixels for x and y."""
+        factor, away = np.array(scale, dtype=np.float32), np.array(shift, dtype=np.float32)
+        points = self.keypoints
+        if points is not None:
+            points = np.concatenate([points[:, :2] * factor + away, points[:, 2:]], axis=1)
+        five = None if self.landmarks5 is None else self.landmarks5 * factor + away
+        box = self.box * np.tile(factor, 2) + np.tile(away, 2)
+        return dataclasses.replace(self, box=box, keypoints=points, landmarks5=five)
 
 
 @dataclass(frozen=True, eq=False)

@@ -199,19 +199,22 @@ class Source:
             self._check_length(packets, last)
 
     def upright(self, frame: Any) -> Pixels:
-        """A frame as upright RGB. Transparent parts come on black: what lies under them is nobody's business."""
+        """A frame as upright RGB. Transparent parts come on black: what lies under them is nobody's business.
+
+        Several threads may ask for the same frame at once.
+        """
         if frame.format.has_palette or any(part.is_alpha for part in frame.format.components):
-            rgba = frame.to_ndarray(format="rgba", threads=1)
+            rgba = _converted(frame, format="rgba").to_ndarray()
             picture = (rgba[..., :3].astype(np.uint16) * rgba[..., 3:] // 255).astype(np.uint8)
         else:
-            picture = frame.to_ndarray(format="rgb24", threads=1)
+            picture = _converted(frame, format="rgb24").to_ndarray()
         return self.orientation.apply(picture)
 
     def thumbnail(self, frame: Any) -> Thumbnail:
         """A small picture of a frame's luma, upright."""
         width, height = self.size[::-1] if self.orientation.transposed else self.size
         w, h = thumbnail_size(width, height)
-        gray = frame.reformat(width=w, height=h, format="gray", interpolation="AREA", threads=1).to_ndarray()
+        gray = _converted(frame, width=w, height=h, format="gray", interpolation="AREA").to_ndarray()
         return np.asarray(self.orientation.apply(gray), dtype=np.uint8)
 
     def _packets(self) -> Iterator[Any]:
@@ -361,6 +364,13 @@ def _removed(container: Any, covers: list[Any], others: list[Any]) -> list[str]:
 
 def _seconds(value: int | None, base: Fraction | None) -> float | None:
     return None if value is None or base is None else float(value * base)
+
+
+def _converted(frame: Any, **how: Any) -> Any:
+    """The frame in another format; `VideoFrame.reformat` has one scaler for all threads that ask for the same frame at once."""
+    from av.video.reformatter import VideoReformatter
+
+    return VideoReformatter().reformat(frame, threads=1, **how)
 
 
 def _orientation(frame: Any) -> Orientation:

@@ -6,7 +6,7 @@ after it came, when a policy's jury has seen what it needs of the frames around.
 
 from __future__ import annotations
 
-import dataclasses
+import math
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +26,7 @@ from fdf.anonymize.people import People
 from fdf.anonymize.scenes import Thumbnail
 from fdf.anonymize.tracking import Covered, Tracker, TrackingConfig
 from fdf.errors import DataError, FdfError
-from fdf.vision.base import Pixels
+from fdf.vision.base import Part, Pixels
 
 _MIN_FRAMES, _MAX_FRAMES = 8, 60  # of hold and look_ahead when they come from the frame rate
 _HELD_SECONDS: Final = 0.5
@@ -40,8 +40,8 @@ _UNSEEN_SECONDS: Final = 0.13
 class Hides(Protocol):
     """What is needed of `fdf.Anonymizer`."""
 
-    def detect(self, picture: Pixels) -> list[Face]:
-        """The faces of a picture; called from several threads at once."""
+    def detect(self, picture: Pixels, part: Part | None = None) -> list[Face]:
+        """The faces of a picture, or of a part of it, in pixels of the picture; called from several threads at once."""
         ...
 
     def render(self, picture: Pixels, faces: list[Face]) -> Result:
@@ -108,7 +108,7 @@ class Following:
                     self._jury.reach = config.look_ahead
                 tracker = Tracker(config, self._source.size)
                 looking = Looking(
-                    lambda index: pool.submit(self._detect, self._slots[index]),
+                    lambda index, part: pool.submit(self._detect, self._slots[index], part),
                     interval=interval_of(every, float(self._source.fps), showing=self._jury is not None),
                     adaptive=every == "adaptive",
                     size=self._source.size,
@@ -118,7 +118,8 @@ class Following:
         if looking is not None and tracker is not None:
             yield from self._tracked(tracker, looking.finish())
             yield from tracker.finish()
-            self._result.looked, self._result.cuts, self._result.tracks = looking.looked, looking.cuts, tracker.count
+            self._result.looked, self._result.parts = looking.looked, looking.parts
+            self._result.cuts, self._result.tracks = looking.cuts, tracker.count
 
     def _tracked(self, tracker: Tracker, looks: Iterator[Look]) -> Iterator[Covered]:
         for look in looks:
@@ -129,10 +130,9 @@ class Following:
                 self._jury.look(look.index, tracker.found(look.index), partial(self._source.upright, frame))
             yield from covered
 
-    def _detect(self, slot: Slot) -> list[Face]:
+    def _detect(self, slot: Slot, part: Part | None) -> list[Face]:
         try:
-            picture = self._source.upright(slot.frame)
-            return self._look(picture)
+            return self._look(self._source.upright(slot.frame), part)
         except Exception as error:
             if not self._source.live:
                 raise stopped("Detection", slot, self._source, error) from error
@@ -141,16 +141,20 @@ class Following:
             # A face as large as the frame: the tracker holds it for the frames around, too.
             return [Face(np.array([0, 0, width, height], dtype=np.float32))]
 
-    def _look(self, picture: Pixels) -> list[Face]:
+    def _look(self, picture: Pixels, part: Part | None) -> list[Face]:
         side, longest = self._options.detect_side, max(picture.shape[:2])
         if not side or side >= longest:
-            return self._anonymizer.detect(picture)
+            return self._anonymizer.detect(picture, part)
         import cv2
 
         height, width = (max(1, round(v * side / longest)) for v in picture.shape[:2])
-        small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-        scale = np.array([picture.shape[1] / width, picture.shape[0] / height], dtype=np.float32)
-        return [_scaled(face, scale) for face in self._anonymizer.detect(np.asarray(small, dtype=np.uint8))]
+        small = np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        scale = picture.shape[1] / width, picture.shape[0] / height
+        if part is not None:
+            x0, y0 = (int(v / by) for v, by in zip(part[:2], scale, strict=True))
+            x1, y1 = (math.ceil(v / by) for v, by in zip(part[2:], scale, strict=True))
+            part = Part(x0, y0, min(x1, width), min(y1, height))
+        return [face.mapped(scale) for face in self._anonymizer.detect(small, part)]
 
     def _ready(self, covered: Covered) -> Frame:
         """A frame with its faces, each with the number of its person."""
@@ -246,11 +250,3 @@ def stopped(what: str, slot: Slot, source: Source, error: Exception) -> FdfError
         got=f"{type(error).__name__}: {error}",
         action="Nothing was written",
     )
-
-
-def _scaled(face: Face, scale: np.ndarray[Any, np.dtype[np.float32]]) -> Face:
-    points = None
-    if face.keypoints is not None:
-        points = face.keypoints * np.append(scale, np.float32(1))
-    five = None if face.landmarks5 is None else face.landmarks5 * scale
-    return dataclasses.replace(face, box=face.box * np.tile(scale, 2), keypoints=points, landmarks5=five)

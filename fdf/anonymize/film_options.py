@@ -76,6 +76,7 @@ class VideoResult:
     Attributes:
         frames: written.
         looked: frames that the detector looked at.
+        parts: parts of other frames that it looked at.
         found: faces that it found in them.
         covered: faces that were hidden, over all frames.
         shown: faces that the anonymizer's policy left as they were, over all frames.
@@ -95,6 +96,7 @@ class VideoResult:
 
     frames: int = 0
     looked: int = 0
+    parts: int = 0
     found: int = 0
     covered: int = 0
     shown: int = 0

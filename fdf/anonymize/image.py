@@ -14,7 +14,7 @@ import copy
 import hashlib
 import secrets
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ from fdf.anonymize.detection import FaceFinder
 from fdf.anonymize.methods import DEFAULT, Solid, make_method
 from fdf.anonymize.regions import region_of
 from fdf.errors import UsageError
-from fdf.vision.base import Pixels, check_pictures
+from fdf.vision.base import Part, Pixels, check_pictures
 
 if TYPE_CHECKING:
     from fdf.anonymize.deciding import Decision, Policy
@@ -36,6 +36,15 @@ class Finder(Protocol):
 
     def find(self, picture: Pixels) -> list[Face]:
         """The faces of a picture."""
+        ...
+
+
+@runtime_checkable
+class FindsParts(Protocol):
+    """A finder that can look at a part of a picture as closely as at the whole; others get the part as a picture."""
+
+    def find_part(self, picture: Pixels, part: Part) -> list[Face]:
+        """The faces of a part of a picture, in pixels of the picture."""
         ...
 
 
@@ -107,14 +116,19 @@ class Anonymizer:
         other.method, other.fallback = policy.guarded(self.method), policy.guarded(self.fallback)
         return other
 
-    def detect(self, picture: Pixels) -> list[Face]:
-        """The faces of a picture.
+    def detect(self, picture: Pixels, part: Part | None = None) -> list[Face]:
+        """The faces of a picture, or of a part of it; in pixels of the picture.
 
         Raises:
             ValueError: anything but upright RGB, uint8 (H, W, 3).
         """
         check_pictures([picture])
-        return self.finder.find(picture)
+        if part is None:
+            return self.finder.find(picture)
+        if isinstance(self.finder, FindsParts):
+            return self.finder.find_part(picture, part)
+        found = self.finder.find(np.ascontiguousarray(picture[part.y0 : part.y1, part.x0 : part.x1]))
+        return [face.mapped(shift=(part.x0, part.y0)) for face in found]
 
     def __call__(
         self, picture: Pixels, detections: Sequence[Face | Sequence[float]] | None = None, *, sha256: str = ""

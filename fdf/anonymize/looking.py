@@ -4,6 +4,9 @@ The detector is the dearest part of a film by far. `Looking` looks at every `int
 between two looks: if every face of one is found in the other close by, and nothing else moved in between, then the frames
 between are skipped (the tracker interpolates them). Otherwise it looks in the middle, and so on down to every frame: where a
 face appears, vanishes or runs, where a cut falls or the camera pans, every frame is looked at.
+
+If something stirs in a few places only, then the detector sees those parts of the frames between, at a tenth of the cost;
+a frame in which it finds a face there that the tracker would not cover is looked at as a whole.
 """
 
 from __future__ import annotations
@@ -12,14 +15,23 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from fdf.anonymize.base import Face
-from fdf.anonymize.scenes import CutFinder, Moving, Seen, Thumbnail, stir
+from fdf.anonymize.scenes import CutFinder, Seen, Thumbnail
+from fdf.anonymize.stirring import COVER, Map, Moving, parts, stir
+from fdf.vision.base import Part
 
 _STEADY_OVERLAP = 0.5
 """Intersection over union of a face in two looks between which nothing needs to be seen."""
+_COVERED = 0.85
+"""Share of a face that must lie under the cover of a known one to be that one."""
+
+Detect = Callable[[int, Part | None], "Future[list[Face]]"]
+"""Starts the detection of a frame, by its index, or of a part of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +47,7 @@ class Looking:
     """Frames in, looks out, in order and a little later.
 
     Args:
-        detect: starts the detection of a frame; called once a frame at most. Several may run at once.
+        detect: called once a frame at most, and once for each of its parts. Several may run at once.
         interval: frames from one look to the next at most; 1 looks at every frame.
         adaptive: look in between where something happens. Without it only cuts are looked at, too.
         size: width and height of the frames that boxes refer to, pixels.
@@ -44,7 +56,7 @@ class Looking:
 
     def __init__(
         self,
-        detect: Callable[[int], Future[list[Face]]],
+        detect: Detect,
         *,
         interval: int = 4,
         adaptive: bool = True,
@@ -63,10 +75,12 @@ class Looking:
         self._cuts = CutFinder()
         self._frames: dict[int, Seen] = {}
         self._futures: dict[int, Future[list[Face]]] = {}
+        self._spotted: dict[int, list[Face]] = {}  # by looks at parts
         self._anchors: deque[int] = deque()
         self._last: int | None = None  # newest frame whose scene is known
         self._settled: int | None = None
         self.looked = 0
+        self.parts = 0
         self.cuts = 0
 
     def add(self, index: int, thumbnail: Thumbnail) -> Iterator[Look]:
@@ -103,8 +117,13 @@ class Looking:
             self._look(index)
 
     def _look(self, index: int) -> None:
-        self._futures[index] = self._detect(index)
+        self._futures[index] = self._detect(index, None)
         self.looked += 1
+
+    def _faces(self, index: int) -> list[Face]:
+        """What was found in a frame that was looked at; a face that only the look at a part found is no less there."""
+        found = self._futures[index].result()
+        return found + [face for face in self._spotted.get(index, ()) if not _covers(found, face)]
 
     def _settle_next(self) -> Iterator[Look]:
         end = self._anchors.popleft()
@@ -112,39 +131,75 @@ class Looking:
         if start is not None and self._adaptive:
             self._settle(start, end)
         for index in range(end if start is None else start + 1, end + 1):
-            future = self._futures.get(index)
-            yield Look(index, None if future is None else future.result(), self._frames[index].cut)
+            yield Look(index, self._faces(index) if index in self._futures else None, self._frames[index].cut)
         for index in range(end if start is None else start, end):
-            self._futures.pop(index, None)
-            self._frames.pop(index, None)
+            for kept in (self._futures, self._frames, self._spotted):
+                kept.pop(index, None)
         self._settled = end
 
     def _settle(self, a: int, b: int) -> None:
         if b - a <= 1 or self._frames[b].cut:
-            return
-        found = self._futures[a].result(), self._futures[b].result()
+            return None
         middle = (a + b) // 2
-        partners = steady(*found)
+        partners = steady(self._faces(a), self._faces(b))
         if partners is not None:
-            thumbnails = {m: self._frames[m].thumbnail for m in range(a, b + 1)}
-            height, width = thumbnails[a].shape
-            scale = np.array([width, height, width, height]) / np.tile(self._size, 2)
-            faces = [Moving(before.box * scale, after.box * scale) for before, after in partners]
-            stirred = {
-                m: stir(thumbnails[a], thumbnails[m], thumbnails[b], faces, (m - a) / (b - a)) for m in range(a + 1, b)
-            }
-            if max(stirred.values()) < 1:
-                return
-            middle = max(stirred, key=lambda m: (stirred[m], -abs(m - middle)))
+            stirred = self._stirred(a, b, partners)
+            where = parts(np.max(list(stirred.values()), axis=0))
+            if where is not None:
+                for index in self._spot(a, b, partners, where):
+                    self._look(index)
+                return self._settle_inside(a, b)
+            middle = max(stirred, key=lambda m: (float(stirred[m].max()), -abs(m - middle)))
         self._look(middle)
-        if partners and len(self._futures[middle].result()) <= len(partners):
+        if partners and len(self._faces(middle)) <= len(partners):
             # What stirred beside them isn't explained: it may be half a face, which hides the other half between two frames.
             for index in range(a + 1, b):
                 if index != middle:
                     self._look(index)
-            return
-        self._settle(a, middle)
-        self._settle(middle, b)
+            return None
+        return self._settle_inside(a, b)
+
+    def _settle_inside(self, a: int, b: int) -> None:
+        """The same for what lies between those frames of a stretch that were looked at."""
+        looked = [index for index in range(a, b + 1) if index in self._futures]
+        if len(looked) > 2:
+            for start, end in pairwise(looked):
+                self._settle(start, end)
+
+    def _stirred(self, a: int, b: int, partners: list[tuple[Face, Face]]) -> dict[int, Map]:
+        thumbnails = {m: self._frames[m].thumbnail for m in range(a, b + 1)}
+        height, width = thumbnails[a].shape
+        scale = np.array([width, height, width, height]) / np.tile(self._size, 2)
+        faces = [Moving(before.box * scale, after.box * scale) for before, after in partners]
+        return {m: stir(thumbnails[a], thumbnails[m], thumbnails[b], faces, (m - a) / (b - a)) for m in range(a + 1, b)}
+
+    def _spot(self, a: int, b: int, partners: list[tuple[Face, Face]], where: list[npt.NDArray[np.int64]]) -> list[int]:
+        """Look at these parts of every frame between; gives those that show a face which isn't where a known one must be."""
+        height, width = self._frames[a].thumbnail.shape
+        scale = np.tile(self._size, 2) / np.array([width, height, width, height])
+        boxes = [Part(*np.rint(box * scale).astype(int).tolist()) for box in where]
+        seen = {m: [self._detect(m, box) for box in boxes] for m in range(a + 1, b) if boxes}
+        self.parts += sum(map(len, seen.values()))
+        for m, futures in seen.items():
+            known = [
+                Face((before.box + (m - a) / (b - a) * (after.box - before.box)).astype(np.float32))
+                for before, after in partners
+            ]
+            new = [face for future in futures for face in future.result() if not _covers(known, face)]
+            if new:
+                self._spotted[m] = new
+        return [m for m in seen if m in self._spotted]
+
+
+def _covers(known: Sequence[Face], face: Face) -> bool:
+    """Whether what hides one of these faces hides this one, too."""
+    size = face.box[2:] - face.box[:2]
+    for other in known:
+        margin = np.float32(COVER * (other.box[2:] - other.box[:2]).max())
+        shared = np.minimum(face.box[2:], other.box[2:] + margin) - np.maximum(face.box[:2], other.box[:2] - margin)
+        if np.clip(shared, 0, None).prod() >= _COVERED * size.prod():
+            return True
+    return False
 
 
 def steady(before: Sequence[Face], after: Sequence[Face]) -> list[tuple[Face, Face]] | None:

@@ -12,7 +12,6 @@ on from a number of the film would not do: the third new person of a film is ano
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import secrets
 from collections.abc import Callable, Collection
@@ -153,14 +152,12 @@ def _looked_up(picture: Pixels, face: Face, finder: Finder) -> Face | None:
     x1, y1 = (min(most, int(v + room) + 1) for v, most in zip(face.box[2:], (width, height), strict=True))
     if x1 <= x0 or y1 <= y0:
         return None
-    shift = np.array([x0, y0], dtype=np.float32)
     inside = []
-    for one in finder.find(np.ascontiguousarray(picture[y0:y1, x0:x1])):
-        box = one.box + np.tile(shift, 2)
-        middle = (box[:2] + box[2:]) / 2
+    for found in finder.find(np.ascontiguousarray(picture[y0:y1, x0:x1])):
+        one = found.mapped(shift=(x0, y0))
+        middle = (one.box[:2] + one.box[2:]) / 2
         if (face.box[:2] <= middle).all() and (middle <= face.box[2:]).all():
-            five = None if one.landmarks5 is None else one.landmarks5 + shift
-            inside.append(dataclasses.replace(one, box=box, landmarks5=five))
+            inside.append(one)
     return inside[0] if len(inside) == 1 else None
 
 

@@ -31,7 +31,7 @@ from fdf.anonymize.people import People
 from fdf.anonymize.screens import Screen, ScreenSink, is_screen, open_screen
 from fdf.errors import DataError, UsageError
 from fdf.store.files import atomic_file, disk_errors, make_folder
-from fdf.vision.base import Pixels
+from fdf.vision.base import Detections, Part, Pixels
 
 __all__ = ["FilmFinder", "Hides", "Progress", "VideoOptions", "VideoResult", "anonymize_video"]
 
@@ -50,10 +50,17 @@ class FilmFinder:
 
     def find(self, picture: Pixels) -> list[Face]:
         """The faces of a picture, by falling score."""
-        found = self._detector.detect([picture])[0]
-        five = [None] * len(found) if found.landmarks5 is None else list(found.landmarks5)
-        rows = zip(found.boxes, found.scores, five, strict=True)
-        return [Face(box, float(score), landmarks5=points) for box, score, points in rows]
+        return _faces(self._detector.detect([picture])[0])
+
+    def find_part(self, picture: Pixels, part: Part) -> list[Face]:
+        """The faces of a part of a picture, in its pixels, at the scale at which the whole is looked at."""
+        return _faces(self._detector.detect_part(picture, part))
+
+
+def _faces(found: Detections) -> list[Face]:
+    five = [None] * len(found) if found.landmarks5 is None else list(found.landmarks5)
+    rows = zip(found.boxes, found.scores, five, strict=True)
+    return [Face(box, float(score), landmarks5=points) for box, score, points in rows]
 
 
 def anonymize_video(

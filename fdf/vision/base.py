@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+
+
+class Part(NamedTuple):
+    """A part of a picture, [x0, x1) × [y0, y1) in its pixels."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fdf.vision.base import Detections, Floats, Pixels, check_pictures, make_detections, nms
+from fdf.vision.base import Detections, Floats, Part, Pixels, check_pictures, make_detections, nms
 from fdf.vision.sessions import run_rows, session
 from fdf.vision.zoo import Model, model, path_of
 
 _STRIDE = 4  # of the heat map
 _MULTIPLE = 32  # the network wants sides that are multiples of this
+_PART = 64  # parts of pictures come in multiples of this
 _CHUNK = 8  # pictures of one size held as floats at once
 
 
@@ -63,7 +64,7 @@ class _View:
     """One look at one picture: the part [x0, y0, x1, y1) of it at width × height for the network."""
 
     picture: int
-    part: tuple[int, int, int, int]
+    part: Part
     width: int
     height: int
 
@@ -95,10 +96,33 @@ class CenterFace:
                     found[view.picture].append(_decode([output[row] for output in outputs], view, self.config.score))
         return [self._joined(rows, picture) for rows, picture in zip(found, pictures, strict=True)]
 
+    def detect_part(self, picture: Pixels, part: Part) -> Detections:
+        """Faces of a part of a picture, in its pixels: as large for the network as if it saw the whole, and no second pass.
+
+        One that the part cuts off may be missed, or found as far as it shows.
+
+        Raises:
+            ValueError: a bad picture, or a part that is empty or not inside of it.
+        """
+        check_pictures([picture])
+        height, width = picture.shape[:2]
+        if not (0 <= part.x0 < part.x1 <= width and 0 <= part.y0 < part.y1 <= height):
+            raise ValueError(f"Expected a part of a picture of {width} × {height} pixels, got {tuple(part)}.")
+        scale = self._side(width, height) / max(width, height)
+        # Few sizes: what runs the network remembers a plan for each.
+        sides = [max(1, -(-round(v * scale) // _PART)) * _PART for v in (part.x1 - part.x0, part.y1 - part.y0)]
+        view = _View(0, part, *sides)
+        outputs = run_rows(self._network, _blob(picture, view))
+        return self._joined([_decode([output[0] for output in outputs], view, self.config.score)], picture)
+
+    def _side(self, width: int, height: int) -> int:
+        """Long side of a whole picture for the network."""
+        return min(max(width, height, self.config.min_side), self.config.max_side)
+
     def _views(self, index: int, width: int, height: int) -> list[_View]:
         config = self.config
-        whole = (0, 0, width, height)
-        side = min(max(width, height, config.min_side), config.max_side)
+        whole = Part(0, 0, width, height)
+        side = self._side(width, height)
         views = [_View(index, whole, *_network_size(width, height, side))]
         if config.second_pass:
             small = _View(index, whole, *_network_size(width, height, max(256, side // 3)))
@@ -107,7 +131,7 @@ class CenterFace:
             for x0, x1 in _spans(width, config.tile):
                 for y0, y1 in _spans(height, config.tile):
                     part_side = min(max(x1 - x0, y1 - y0, config.min_side), config.max_side)
-                    views.append(_View(index, (x0, y0, x1, y1), *_network_size(x1 - x0, y1 - y0, part_side)))
+                    views.append(_View(index, Part(x0, y0, x1, y1), *_network_size(x1 - x0, y1 - y0, part_side)))
         return list(dict.fromkeys(views))
 
     def _joined(self, rows: list[npt.NDArray[np.float64]], picture: Pixels) -> Detections:

@@ -217,19 +217,21 @@ def visitor(
     light: float = 1,
     fog: float = 0,
     glow: float = 0,
+    pace: float = 0,
     seen: Sequence[int] = (9, 10, 11, 21, 22, 23),
 ) -> Clip:
-    """A face that is there in some of 28 frames only, among others (person, x, y, height) that stay; in 720p.
+    """A face that is there in some of 28 frames only, behind others (person, x, y, height) that stay; in 720p.
 
-    `glow`: grey levels by which three of four frames are lighter.
+    `glow`: grey levels by which three of four frames are lighter. `pace`: pixels by which the others walk on in a frame; who
+    shows up stands where they are in the middle of these frames.
     """
     clip, behind = Clip(), background(1280, 720, 3)
     for t in range(28):
         stage = _Stage(behind)
         if t in seen:
-            stage.head(2, *at, size)
+            stage.head(2, at[0] + pace * (10 if t < 15 else 22), at[1], size)
         for person, x, y, height in others:
-            stage.head(person, x, y, height)
+            stage.head(person, x + pace * t, y, height)
         stage.picture = (stage.picture * (1 - fog) + 190 * fog) * light + (glow if t % 4 else 0)
         stage.finish(clip)
     return clip

@@ -14,7 +14,9 @@ from fdf.anonymize.base import Face, Replacement
 from fdf.anonymize.detection import FaceFinder
 from fdf.anonymize.image import Anonymizer
 from fdf.anonymize.methods import GREY
+from fdf.anonymize.video import FilmFinder
 from fdf.errors import UsageError
+from fdf.vision.base import Part
 from fdf.vision.picture import decode
 from tests.anonymize.pictures import ASTRONAUT, Broken, Fixed, face, noise
 
@@ -55,6 +57,24 @@ def test_solid_says_nothing_of_the_face(faces: list[Face], seed: int) -> None:
         core[job.region.slices] |= job.region.alpha >= 1
     second[~core] = first[~core]
     assert np.array_equal(anonymizer(first, faces).picture, anonymizer(second, faces).picture)
+
+
+def test_a_part_is_looked_at_in_pixels_of_the_picture() -> None:
+    """By any finder; fdf's of films knows how large the whole is."""
+    five = np.array([[3, 4]] * 5, dtype=np.float32)
+    (one,) = Anonymizer(finder=Fixed(face(1, 2, 11, 12, landmarks5=five))).detect(noise(), Part(30, 20, 60, 50))
+    assert one.box.tolist() == [31, 22, 41, 32]
+    assert one.landmarks5 is not None
+    assert one.landmarks5.tolist() == [[33, 24]] * 5
+
+    picture = decode(ASTRONAUT.read_bytes()).pixels
+    films = Anonymizer(finder=FilmFinder())
+    (whole,) = films.detect(picture)
+    (part,) = films.detect(picture, Part(150, 30, 310, 210))
+    assert np.abs(part.box - whole.box).max() < 5
+    assert films.detect(picture, Part(0, 300, 160, 460)) == []
+    with pytest.raises(ValueError, match=r"Expected a part of a picture of 512 × 512 pixels, got \(500, 0, 520, 20\)"):
+        films.detect(picture, Part(500, 0, 520, 20))
 
 
 def raising(*_: object) -> Any:

@@ -11,9 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fdf.anonymize.base import Face
-from fdf.anonymize.looking import Look, Looking, steady
 from fdf.anonymize.people import People
-from fdf.anonymize.scenes import CutFinder, stir
 from fdf.anonymize.tracking import Covered, Tracker, TrackingConfig
 
 SIZE = (1280, 720)
@@ -178,95 +176,6 @@ def test_wrong_frame_numbers_and_settings_are_refused() -> None:
         TrackingConfig(hold=-1)
 
 
-class Detector:
-    """Knows the truth and counts who asks."""
-
-    def __init__(self, truth: list[list[Face]]) -> None:
-        self.truth, self.asked = truth, []
-
-    def __call__(self, index: int):
-        from concurrent.futures import Future
-
-        self.asked.append(index)
-        future: Future[list[Face]] = Future()
-        future.set_result(self.truth[index])
-        return future
-
-
-def looks(truth: list[list[Face]], thumbnails: list[np.ndarray], **settings_: object) -> tuple[list[Look], list[int]]:
-    detector = Detector(truth)
-    looking = Looking(detector, **settings_)  # type: ignore[arg-type]
-    out = [look for index, thumb in enumerate(thumbnails) for look in looking.add(index, thumb)] + list(
-        looking.finish()
-    )
-    assert [look.index for look in out] == list(range(len(truth)))
-    assert len(set(detector.asked)) == len(detector.asked), "no frame is looked at twice"
-    return out, sorted(detector.asked)
-
-
-PLAIN = np.full((88, 160), 90, dtype=np.uint8)
-PATTERN = np.random.default_rng(0).integers(0, 255, (88, 160)).astype(np.uint8)
-
-
-def test_a_quiet_film_is_looked_at_every_fourth_frame() -> None:
-    out, asked = looks([[face(300, 300)]] * 41, [PATTERN] * 41)
-    assert asked == list(range(0, 41, 4))
-    assert [look.index for look in out if look.faces is not None] == asked
-
-
-def test_an_entering_face_is_found_in_its_first_frame() -> None:
-    for first in range(1, 12):
-        truth = [[face(300, 300)] if t >= first else [] for t in range(21)]
-        _, asked = looks(truth, [PATTERN] * 21)
-        assert {first - 1, first} <= set(asked)
-
-
-STIRRED = PLAIN.copy()
-STIRRED[20:40, 60:80] = 200
-SAME_MEAN = PLAIN.copy()
-SAME_MEAN[30:34, 60:64] = 90 + 30 * (-1) ** np.arange(4)
-
-
-@pytest.mark.parametrize("stirred", [STIRRED, SAME_MEAN], ids=["brighter", "as bright as what it hides"])
-def test_what_shows_up_between_two_looks_is_looked_at(stirred: np.ndarray) -> None:
-    thumbs = [PLAIN] * 21
-    thumbs[6] = stirred
-    truth: list[list[Face]] = [[] for _ in range(21)]
-    truth[6] = [face(500, 240)]
-    out, asked = looks(truth, thumbs)
-    assert 6 in asked
-    assert out[6].faces
-
-
-def test_both_sides_of_a_cut_are_looked_at_and_a_flash_is_none() -> None:
-    other = np.random.default_rng(1).integers(0, 255, (88, 160)).astype(np.uint8)
-    smooth = [np.asarray(cv2_blur(p)) for p in (PATTERN, other)]
-    thumbs = [smooth[0]] * 10 + [smooth[1]] * 11
-    out, asked = looks([[]] * 21, thumbs)
-    assert [look.index for look in out if look.cut] == [10]
-    assert {9, 10} <= set(asked)
-    finder = CutFinder()
-    flash = [smooth[0]] * 10 + [np.full_like(PATTERN, 255)] * 2 + [smooth[0]] * 10
-    seen = [s for i, t in enumerate(flash) for s in finder.add(i, t)] + list(finder.finish())
-    assert not any(s.cut for s in seen)
-    assert len(seen) == 22
-
-
-def cv2_blur(picture: np.ndarray) -> np.ndarray:
-    import cv2
-
-    soft = cv2.GaussianBlur(picture, (0, 0), 6)
-    return cv2.normalize(soft, None, 0, 255, cv2.NORM_MINMAX)
-
-
-def test_steady() -> None:
-    assert steady([], []) == []
-    left, right, later = face(100, 100), face(500, 100), [face(505, 100), face(104, 100)]
-    assert steady([left, right], later) == [(left, later[1]), (right, later[0])]
-    assert steady([face(100, 100)], [face(160, 100)]) is None
-    assert steady([face(100, 100)], []) is None
-
-
 def test_people_are_known_again_and_never_there_twice() -> None:
     vectors = {100: [0.0, 0.0], 300: [3.0, 0.0], 105: [0.1, 0.0]}
     people = People(lambda _, f: np.array(vectors[round(float(f.box[0] + 40))], dtype=np.float32))
@@ -277,11 +186,3 @@ def test_people_are_known_again_and_never_there_twice() -> None:
     assert people.number(face(105, 100), picture, others={0}) == 2
     alone = People()
     assert [alone.number(face(100, 100), picture) for _ in range(3)] == [0, 1, 2]
-
-
-def test_light_that_changes_everywhere_is_neither_stir_nor_noise() -> None:
-    dark = (PATTERN // 12).astype(np.uint8)
-    lit = dark + np.uint8(4)
-    assert stir(dark, lit, dark) < 1
-    lit[40:46, 60:66] += 3
-    assert stir(dark, lit, dark) >= 1

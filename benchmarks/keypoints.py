@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from fdf.schema import KEYPOINT_NAMES
 from fdf.vision.base import Detections, Pixels
 from fdf.vision.centerface import CenterFace
 from fdf.vision.facemesh import EARS, FaceMesh, five_points
@@ -24,6 +23,7 @@ from fdf.vision.keypoints import BundledKeypoints
 from fdf.vision.movenet import MoveNet
 from fdf.vision.picture import decode
 from fdf.vision.pose import pose_from_five, pose_from_mesh
+from fdf.vocabulary import KEYPOINT_NAMES
 
 BINS = ((0, 15), (15, 30), (30, 45), (45, 90))
 

@@ -34,8 +34,8 @@ class Face:
         box: float32 (4,), [x0, y0, x1, y1) in pixels of the upright picture, x1 > x0, y1 > y0. It may reach over the
             border: a face can be cut by it.
         score: how sure the detector is, 0–1; 1 for a user's box.
-        keypoints: float32 (7, 3), (x, y, confidence) in the order of `fdf.schema.KEYPOINT_NAMES`, or None.
-        landmarks5: float32 (5, 2) in the order of `fdf.schema.LANDMARK_NAMES`, or None.
+        keypoints: float32 (7, 3), (x, y, confidence) in the order of `fdf.vocabulary.KEYPOINT_NAMES`, or None.
+        landmarks5: float32 (5, 2) in the order of `fdf.vocabulary.LANDMARK_NAMES`, or None.
         track: number of the track in a video, or None.
         origin: who says that there is a face.
 

@@ -20,9 +20,9 @@ from PIL import Image, ImageSequence, features
 
 from fdf.anonymize.metadata import ALLOWED, Found, clean_profile, inventory
 from fdf.errors import DataError, MachineError, UsageError
-from fdf.schema import Reason
 from fdf.vision.base import Pixels
 from fdf.vision.picture import FORMATS, MAX_PIXELS, PictureError, opened, to_rgb, upright
+from fdf.vocabulary import Reason
 
 MAX_FRAMES_PIXELS: Final = 2 * MAX_PIXELS
 """Cap on width × height × frames of an animation or a multi-page file."""

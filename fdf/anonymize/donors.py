@@ -123,7 +123,7 @@ class Photo:
     Attributes:
         person: id of the donor.
         path: of the file; it is read and its hash is checked when its turn comes.
-        points: float32 (5, 2) in the order of `fdf.schema.LANDMARK_NAMES`.
+        points: float32 (5, 2) in the order of `fdf.vocabulary.LANDMARK_NAMES`.
         yaw: degrees, as `fdf.vision.pose` has it; `pitch`, too.
         open: openness of the mouth.
     """

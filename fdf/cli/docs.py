@@ -38,7 +38,7 @@ def pages() -> dict[str, str]:
 
 
 def _manifest() -> Iterator[str]:
-    from fdf import schema
+    from fdf import schema, vocabulary
 
     intro, coordinates = (schema.__doc__ or "").split("\n\n")[:2]
     yield f"\n# Data dictionary\n\n{intro}\n\n{coordinates}\n"
@@ -53,7 +53,7 @@ def _manifest() -> Iterator[str]:
         yield ""
     yield "## Reasons\n\nWhy a photo or a face is dropped. The list is closed; retryable: trying again can change it.\n"
     yield "| reason | retryable | what |\n|---|---|---|"
-    yield from (f"| `{r.value}` | {'yes' if r.retryable else ''} | {_cell(r.doc)} |" for r in schema.Reason)
+    yield from (f"| `{r.value}` | {'yes' if r.retryable else ''} | {_cell(r.doc)} |" for r in vocabulary.Reason)
 
 
 def _type(kind: Any) -> str:

@@ -18,7 +18,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
-from fdf.schema import Reason
+from fdf.vocabulary import Reason
 
 VERSIONS: Final = ("1.0", "2.0", "2.5", "3.0", "4.0")
 RIGHTS: Final = ("pd", "by", "by-sa", "by-nc", "by-nc-sa", "nd", "none")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
 MIRRORED: Final = (0, 2, 1, 4, 3, 6, 5)
-"""Where the keypoints are found after a flip: left and right change places. COCO order, see `fdf.schema.KEYPOINT_NAMES`."""
+"""Where the keypoints are found after a flip: left and right change places. COCO order, see `fdf.vocabulary.KEYPOINT_NAMES`."""
 
 _PICTURES: Final = ("png", "webp", "jpg")
 

@@ -33,7 +33,7 @@ import torch
 from fdf.errors import MachineError, ModelError, UsageError
 from fdf.gan.conditions import KEYPOINTS
 from fdf.gan.networks import Architecture, Generator
-from fdf.schema import KEYPOINT_NAMES
+from fdf.vocabulary import KEYPOINT_NAMES
 
 Precision = Literal["fp32", "fp16", "int8"]
 Arrays = dict[str, npt.NDArray[np.float32]]

@@ -18,12 +18,13 @@ from fdf.pipeline.layout import Layout, StageRecord, table_content
 from fdf.pipeline.publish import CHECKSUMS
 from fdf.pipeline.recipe import STAGES, load_recipe
 from fdf.pipeline.repeats import find_repeats, read_repeats
-from fdf.schema import DROPPED, Reason
+from fdf.schema import DROPPED
 from fdf.stages.base import Stage, reasons
 from fdf.store.files import TEMPORARY, file_sha256, is_temporary
 from fdf.store.receipts import Receipt, differences, digest
 from fdf.store.shards import INDEX
 from fdf.store.tables import content_digest, read_table
+from fdf.vocabulary import Reason
 
 _RECEIPT = ".receipt.json"
 _REPEATED = "metadata/repeated.json"

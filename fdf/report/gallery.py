@@ -21,11 +21,12 @@ from fdf.consent.licenses import find_license
 from fdf.report.overlay import Mark, marks
 from fdf.report.snapshot import Snapshot
 from fdf.report.thumbnail import Thumbnails
-from fdf.schema import DROPPED, FACES, FETCHED, PHOTOS, RELEASE, Reason
+from fdf.schema import DROPPED, FACES, FETCHED, PHOTOS, RELEASE
 from fdf.stages.balance import lot
 from fdf.stages.manifest import CHANGES
 from fdf.store.tables import read_table
 from fdf.vision.crop import crop_box
+from fdf.vocabulary import Reason
 
 PER_REASON: Final = 2
 """Dropped faces shown for one reason."""

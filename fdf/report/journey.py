@@ -8,7 +8,7 @@ from fdf.pipeline.funnel import FunnelRow
 from fdf.pipeline.layout import table_content
 from fdf.pipeline.recipe import STAGES
 from fdf.report.snapshot import Snapshot
-from fdf.schema import Reason
+from fdf.vocabulary import Reason
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fdf.schema import KEYPOINT_NAMES
+from fdf.vocabulary import KEYPOINT_NAMES
 
 
 @dataclass(frozen=True)

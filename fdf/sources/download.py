@@ -26,7 +26,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from fdf.schema import Reason
+from fdf.vocabulary import Reason
 
 _CHUNK = 1 << 16
 _LOOPBACK = {"127.0.0.1", "localhost", "[::1]", "::1"}

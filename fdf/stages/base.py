@@ -16,7 +16,8 @@ from typing import Any, Literal, Protocol, TypeVar
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from fdf.schema import DROPPED, Reason
+from fdf.schema import DROPPED
+from fdf.vocabulary import Reason
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

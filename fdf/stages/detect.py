@@ -15,7 +15,7 @@ import pyarrow as pa
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fdf.errors import ModelError
-from fdf.schema import FACES, Reason
+from fdf.schema import FACES
 from fdf.stages.base import Config, Stage, StageResult, Tools, drop, dropped_table, execution, ordered_map
 from fdf.stages.pictures import read_picture
 from fdf.vision.analyze import Analyzer, Face, face_id
@@ -35,6 +35,7 @@ from fdf.vision.zoo import (
     needs_path,
     takes_path,
 )
+from fdf.vocabulary import Reason
 
 NAME: Final = "detect"
 

@@ -18,11 +18,12 @@ from pydantic import Field
 
 from fdf.consent.signals import robots_signal
 from fdf.errors import MachineError
-from fdf.schema import FETCHED, Reason
+from fdf.schema import FETCHED
 from fdf.sources.download import Download, DownloadError
 from fdf.sources.yfcc import flickr_urls
 from fdf.stages.base import Config, Stage, StageResult, Tools, drop, dropped_table, execution, ordered_map
 from fdf.vision.picture import PictureError, decode, phash, pixel_sha256
+from fdf.vocabulary import Reason
 
 NAME: Final = "fetch"
 AGENT: Final = "fdf"

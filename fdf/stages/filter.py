@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from fdf.schema import KEPT, Reason
+from fdf.schema import KEPT
 from fdf.stages.balance import BalanceConfig, cell, over_cap
 from fdf.stages.base import Config, Stage, StageResult, Tools, by_photo, drop, dropped_table
 from fdf.stages.duplicates import BurstFace, PhotoView, burst_duplicates, duplicate_photos
 from fdf.stages.rules import FaceView, RulesConfig, judge
+from fdf.vocabulary import Reason
 
 NAME: Final = "filter"
 

@@ -18,9 +18,10 @@ from pydantic import Field, field_validator
 
 from fdf.consent.licenses import LICENSES, RIGHTS, find_license, refusal
 from fdf.consent.signals import opted_out_by_tags
-from fdf.schema import PHOTOS, Reason
+from fdf.schema import PHOTOS
 from fdf.sources.yfcc import mirror_key
 from fdf.stages.base import Config, Stage, StageResult, Tools, drop, dropped_table
+from fdf.vocabulary import Reason
 
 NAME: Final = "metadata"
 

@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 
 from pydantic import Field
 
-from fdf.schema import KEYPOINT_NAMES, Reason
 from fdf.stages.base import Config
 from fdf.vision.crop import crop_box
+from fdf.vocabulary import KEYPOINT_NAMES, Reason
 
 Box = tuple[float, float, float, float]
 CropBox = tuple[int, int, int, int]

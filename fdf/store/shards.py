@@ -53,7 +53,7 @@ class Sample:
     Attributes:
         picture: uint8 RGB, shape (resolution, resolution, 3).
         box: float32 [x0, y0, x1, y1) in pixels of `picture`.
-        keypoints: float32 (7, 3): x, y in pixels of `picture` and confidence; COCO order, see `fdf.schema.KEYPOINT_NAMES`.
+        keypoints: float32 (7, 3): x, y in pixels of `picture` and confidence; COCO order, see `fdf.vocabulary.KEYPOINT_NAMES`.
         row: the RELEASE row, with `resolution`.
     """
 

@@ -44,7 +44,7 @@ class Posed:
 
     Attributes:
         pieces: all meshes.
-        keypoints: (7, 3) in the order of `fdf.schema.KEYPOINT_NAMES`.
+        keypoints: (7, 3) in the order of `fdf.vocabulary.KEYPOINT_NAMES`.
         outline: (n, 3) points of the face from chin to hairline and ear to ear, that span its box.
         skin: (n, 3) points spread over the face, and `skin_normals`, to see how much of it is covered.
         rotation: (3, 3) of the head, base frame to scene.

@@ -37,7 +37,7 @@ class Detections:
     Attributes:
         boxes: float32 (N, 4), [x0, y0, x1, y1) in pixels, x1 > x0, y1 > y0, inside the picture.
         scores: float32 (N,), 0–1, falling.
-        landmarks5: float32 (N, 5, 2) in the order of `fdf.schema.LANDMARK_NAMES`, or None if the detector gives none.
+        landmarks5: float32 (N, 5, 2) in the order of `fdf.vocabulary.LANDMARK_NAMES`, or None if the detector gives none.
             They may lie outside the picture: a face can be cut by its border.
 
     Raises:
@@ -68,7 +68,7 @@ class Keypoints:
     """The points of the faces of one picture, in the order of its `Detections`.
 
     Attributes:
-        points: float32 (N, 7, 3), (x, y, confidence 0–1) in the order of `fdf.schema.KEYPOINT_NAMES`; left is the
+        points: float32 (N, 7, 3), (x, y, confidence 0–1) in the order of `fdf.vocabulary.KEYPOINT_NAMES`; left is the
             subject's own. Points may lie outside the picture; confidence 0 says that the point was not found.
         mesh: float32 (N, 468, 3), MediaPipe's face mesh: x and y in pixels, z in the same unit, smaller is nearer. None
             if the keypointer makes none.

@@ -87,7 +87,7 @@ class FaceMesh:
 
 
 def five_points(mesh: Floats) -> Floats:
-    """Eyes, nose tip and mouth corners in the order of `fdf.schema.LANDMARK_NAMES`: (N, 468, 3) → float32 (N, 5, 2)."""
+    """Eyes, nose tip and mouth corners in the order of `fdf.vocabulary.LANDMARK_NAMES`: (N, 468, 3) → float32 (N, 5, 2)."""
     xy = mesh[..., :2]
     eyes = [xy[:, list(RIGHT_EYE)].mean(axis=1), xy[:, list(LEFT_EYE)].mean(axis=1)]
     return np.stack([*eyes, xy[:, NOSE_TIP], xy[:, MOUTH[0]], xy[:, MOUTH[1]]], axis=1).astype(np.float32)

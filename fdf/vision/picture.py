@@ -25,7 +25,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError, _imaging
 
 from fdf.errors import DataError
-from fdf.schema import Reason
+from fdf.vocabulary import Reason
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -86,7 +86,7 @@ def pose_from_mesh(mesh: Points) -> Pose:
 
 
 def pose_from_five(five: Points) -> Pose:
-    """Coarse pose from five points (5, 2) in the order of `fdf.schema.LANDMARK_NAMES`, for faces without a mesh.
+    """Coarse pose from five points (5, 2) in the order of `fdf.vocabulary.LANDMARK_NAMES`, for faces without a mesh.
 
     Errors on renders: 3.6° in yaw, 5.9° in pitch, 2.6° in roll; pitch is little better than a constant. Angles end at ±90°.
     """

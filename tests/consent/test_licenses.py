@@ -19,7 +19,7 @@ from fdf.consent.licenses import (
     find_license,
     refusal,
 )
-from fdf.schema import Reason
+from fdf.vocabulary import Reason
 
 SOUP = (
     "cc",

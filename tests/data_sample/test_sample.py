@@ -11,7 +11,7 @@ from urllib.parse import unquote_plus
 import pytest
 from PIL import Image, ImageOps
 
-from fdf.schema import Reason
+from fdf.vocabulary import Reason
 
 SAMPLE = Path(__file__).resolve().parents[2] / "fdf" / "data" / "sample"
 MIRROR = SAMPLE / "mirror"

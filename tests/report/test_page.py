@@ -22,7 +22,7 @@ from fdf.pipeline.recipe import load_recipe
 from fdf.pipeline.runner import Selection, build
 from fdf.report.page import render, write_report
 from fdf.report.snapshot import Snapshot, take_snapshot
-from fdf.schema import Reason
+from fdf.vocabulary import Reason
 from tests.report.conftest import AFTER_FETCH
 from tests.report.html_checks import Page
 

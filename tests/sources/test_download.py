@@ -18,8 +18,8 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdf.schema import Reason
 from fdf.sources.download import Downloader, DownloadError, HttpPolicy, _retry_after, is_loopback
+from fdf.vocabulary import Reason
 from tests.fakes import (
     OK_HEAD,
     Behaviour,

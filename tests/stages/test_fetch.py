@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fdf.errors import MachineError
-from fdf.schema import FETCHED, Reason
+from fdf.schema import FETCHED
 from fdf.sources.download import Download, DownloadError
 from fdf.stages.base import StageResult, Tools
 from fdf.stages.fetch import FetchConfig, _safe, candidate_urls, run
 from fdf.vision.picture import decode, phash, pixel_sha256
+from fdf.vocabulary import Reason
 from tests.fakes import (
     NOW,
     Behaviour,

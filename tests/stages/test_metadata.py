@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fdf.consent.licenses import LICENSES, RIGHTS
-from fdf.schema import PHOTOS, RECORDS, Reason
+from fdf.schema import PHOTOS, RECORDS
 from fdf.sources.yfcc import mirror_key
 from fdf.stages.base import StageResult, Tools
 from fdf.stages.metadata import MetadataConfig, run
+from fdf.vocabulary import Reason
 from tests.fakes import BY, dropped, record, tables
 
 

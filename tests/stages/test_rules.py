@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from fdf.schema import Reason
 from fdf.stages.rules import RULES, FaceView, RulesConfig, judge
+from fdf.vocabulary import Reason
 from tests.fakes import KEYPOINTS, face
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from fdf.errors import MachineError
-from fdf.schema import KEYPOINT_FLIP
 from fdf.vision.base import Detections, Detector, Embedder, Keypointer, Keypoints
 from fdf.vision.centerface import FAST, CenterFace, CenterFaceConfig
 from fdf.vision.zoo import load_detector, load_embedder, load_keypointer
+from fdf.vocabulary import KEYPOINT_FLIP
 
 FACE = np.array([185, 65, 268, 176])  # the astronaut's, between the boxes of all detectors
 _CACHE = {}

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fdf.schema import Reason
 from fdf.vision.picture import PictureError, decode, hamming, phash, pixel_sha256, read_header
+from fdf.vocabulary import Reason
 
 RNG = np.random.default_rng(5)
 NOISE = RNG.integers(0, 256, (24, 31, 3), dtype=np.uint8)

@@ -91,7 +91,7 @@ class CenterFace:
         for views in by_size.values():
             for at in range(0, len(views), _CHUNK):
                 chunk = views[at : at + _CHUNK]
-                outputs = run_rows(self._network, np.concatenate([_blob(pictures[v.picture], v) for v in chunk]))
+                outputs = run_rows(self._network, _blob(pictures, chunk))
                 for row, view in enumerate(chunk):
                     found[view.picture].append(_decode([output[row] for output in outputs], view, self.config.score))
         return [self._joined(rows, picture) for rows, picture in zip(found, pictures, strict=True)]
@@ -112,7 +112,7 @@ class CenterFace:
         # Few sizes: what runs the network remembers a plan for each.
         sides = [max(1, -(-round(v * scale) // _PART)) * _PART for v in (part.x1 - part.x0, part.y1 - part.y0)]
         view = _View(0, part, *sides)
-        outputs = run_rows(self._network, _blob(picture, view))
+        outputs = run_rows(self._network, _blob([picture], [view]))
         return self._joined([_decode([output[0] for output in outputs], view, self.config.score)], picture)
 
     def _side(self, width: int, height: int) -> int:
@@ -157,15 +157,18 @@ def _spans(length: int, tile: int) -> list[tuple[int, int]]:
     return [(start, start + tile) for start in starts]
 
 
-def _blob(picture: Pixels, view: _View) -> Floats:
+def _blob(pictures: Sequence[Pixels], views: Sequence[_View]) -> Floats:
+    """Views of one size as the network wants them, 0–255, (N, 3, H, W)."""
     import cv2
 
-    x0, y0, x1, y1 = view.part
-    part = picture[y0:y1, x0:x1]
-    shrinks = view.width < part.shape[1] and view.height < part.shape[0]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    resized = cv2.resize(part, (view.width, view.height), interpolation=how)
-    return np.ascontiguousarray(resized.transpose(2, 0, 1)[None], dtype=np.float32)
+    rows = np.empty((len(views), 3, views[0].height, views[0].width), dtype=np.float32)
+    for row, view in zip(rows, views, strict=True):
+        x0, y0, x1, y1 = view.part
+        part = pictures[view.picture][y0:y1, x0:x1]
+        shrinks = view.width < part.shape[1] and view.height < part.shape[0]
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        row[:] = cv2.resize(part, (view.width, view.height), interpolation=how).transpose(2, 0, 1)
+    return rows
 
 
 def _decode(outputs: list[Floats], view: _View, threshold: float) -> npt.NDArray[np.float64]:

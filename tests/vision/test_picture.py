@@ -14,8 +14,7 @@ from PIL import Image
 from fdf.vision.picture import PictureError, decode, hamming, phash, pixel_sha256, read_header
 from fdf.vocabulary import Reason
 
-RNG = np.random.default_rng(5)
-NOISE = RNG.integers(0, 256, (24, 31, 3), dtype=np.uint8)
+NOISE = np.random.default_rng(5).integers(0, 256, (24, 31, 3), dtype=np.uint8)
 SMOOTH = np.stack(np.broadcast_arrays(*np.ogrid[0:60:2, 0:200:4], 90), axis=-1).astype(np.uint8)
 
 
@@ -103,7 +102,8 @@ def test_what_is_no_picture():
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP"])
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.8])
 def test_cut_files_are_truncated(kind, share):
-    data = encoded(Image.fromarray(RNG.integers(0, 256, (90, 90, 3), dtype=np.uint8)), kind)
+    noise = np.random.default_rng(5).integers(0, 256, (90, 90, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise), kind)
     assert reason_of(data[: int(len(data) * share)]) is Reason.TRUNCATED
 
 

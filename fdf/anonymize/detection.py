@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from fdf.anonymize.base import Face
 from fdf.errors import UsageError
-from fdf.vision.base import Detections, Detector, Pixels, check_pictures, nms
+from fdf.vision.base import Detections, Detector, Part, Pixels, check_pictures, nms
+
+if TYPE_CHECKING:
+    from fdf.vision.centerface import CenterFace
 
 Thoroughness = Literal["fast", "normal", "thorough"]
 
@@ -60,6 +63,7 @@ class FaceFinder:
         if not 0 < self.threshold < 1:
             raise UsageError("The threshold is out of range", expected="a number between 0 and 1", got=str(threshold))
         self.looks = _looks(thoroughness, self.threshold, threads)
+        self._near = _near(self.looks)
 
     def find(self, picture: Pixels) -> list[Face]:
         """The faces of a picture, by falling score.
@@ -69,6 +73,14 @@ class FaceFinder:
         """
         check_pictures([picture])
         return _joined([_look(picture, look) for look in self.looks])
+
+    def find_part(self, picture: Pixels, part: Part) -> list[Face]:
+        """The faces of a part of a picture, in its pixels, by falling score: one look, as it is, as large as in the whole.
+
+        Raises:
+            ValueError: a bad picture, or a part that isn't inside of it.
+        """
+        return _joined([self._near.detect_part(picture, part)])
 
 
 THRESHOLDS: Final[dict[str, float]] = {"fast": 0.3, "normal": 0.25, "thorough": 0.25}
@@ -91,6 +103,13 @@ def _looks(thoroughness: Thoroughness, threshold: float, threads: int) -> list[L
     second = BlazeFace(BlazeFaceConfig(score=_MESH), threads=threads)
     looks = [Look(whole), Look(whole, mirrored=True), Look(close), Look(second)]
     return looks + [Look(turned, turns) for turns in (1, 2, 3)]
+
+
+def _near(looks: Sequence[Look]) -> CenterFace:
+    """The detector of the last upright look, which is the closest one."""
+    from fdf.vision.centerface import CenterFace
+
+    return next(look.detector for look in reversed(looks) if isinstance(look.detector, CenterFace) and look.turns == 0)
 
 
 def _look(picture: Pixels, look: Look) -> Detections:

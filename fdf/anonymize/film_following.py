@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -108,7 +108,7 @@ class Following:
                     self._jury.reach = config.look_ahead
                 tracker = Tracker(config, self._source.size)
                 looking = Looking(
-                    lambda index, part: pool.submit(self._detect, self._slots[index], part),
+                    lambda index, parts: pool.submit(self._detect, self._slots[index], parts),
                     interval=interval_of(every, float(self._source.fps), showing=self._jury is not None),
                     adaptive=every == "adaptive",
                     size=self._source.size,
@@ -130,9 +130,10 @@ class Following:
                 self._jury.look(look.index, tracker.found(look.index), partial(self._source.upright, frame))
             yield from covered
 
-    def _detect(self, slot: Slot, part: Part | None) -> list[Face]:
+    def _detect(self, slot: Slot, parts: Sequence[Part]) -> list[Face]:
         try:
-            return self._look(self._source.upright(slot.frame), part)
+            picture = self._source.upright(slot.frame)
+            return [face for part in parts or (None,) for face in self._look(picture, part)]
         except Exception as error:
             if not self._source.live:
                 raise stopped("Detection", slot, self._source, error) from error

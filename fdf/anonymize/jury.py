@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import dataclasses
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -66,9 +65,9 @@ class _Doubts:
     """
 
     first: _Look | None = None
-    poor: deque[_Look] = field(
-        default_factory=lambda: deque(maxlen=_REMEMBERED)
-    )  # bad looks before the first clear one
+    poor: list[_Look] = field(
+        default_factory=list
+    )  # bad looks before the first clear one: the first and the last of them
     found: int = _NEVER  # newest frame with the face
     changes: list[tuple[int, str]] = field(default_factory=list)  # frame from which on there is a doubt, or none: ""
 
@@ -90,6 +89,7 @@ class _Doubts:
             elif one.clear:
                 self.first = one
             elif not self.poor or self.poor[-1] is not one:
+                del self.poor[_REMEMBERED // 2 : len(self.poor) - _REMEMBERED // 2 + 1]
                 self.poor.append(one)
         if one is not None and not self.away(one) <= hide:
             self._change(index, f"somebody else took its place (frame {index})")

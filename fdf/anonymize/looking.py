@@ -6,7 +6,8 @@ between are skipped (the tracker interpolates them). Otherwise it looks in the m
 face appears, vanishes or runs, where a cut falls or the camera pans, every frame is looked at.
 
 If something stirs in a few places only, then the detector sees those parts of the frames between, at a tenth of the cost;
-a frame in which it finds a face there that the tracker would not cover is looked at as a whole.
+a frame in which it finds a face there that the tracker would not cover is looked at as a whole. So are all of them if nobody
+is found who explains what stirred as much as a face does.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ _STEADY_OVERLAP = 0.5
 _COVERED = 0.85
 """Share of a face that must lie under the cover of a known one to be that one."""
 
-Detect = Callable[[int, Part | None], "Future[list[Face]]"]
-"""Starts the detection of a frame, by its index, or of a part of it."""
+Detect = Callable[[int, Sequence[Part]], "Future[list[Face]]"]
+"""Starts the detection of a frame, by its index: of these parts of it, or of all of it if there are none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ class Looking:
     """Frames in, looks out, in order and a little later.
 
     Args:
-        detect: called once a frame at most, and once for each of its parts. Several may run at once.
+        detect: called for all of a frame once at most. Several may run at once.
         interval: frames from one look to the next at most; 1 looks at every frame.
         adaptive: look in between where something happens. Without it only cuts are looked at, too.
         size: width and height of the frames that boxes refer to, pixels.
@@ -117,7 +118,7 @@ class Looking:
             self._look(index)
 
     def _look(self, index: int) -> None:
-        self._futures[index] = self._detect(index, None)
+        self._futures[index] = self._detect(index, ())
         self.looked += 1
 
     def _faces(self, index: int) -> list[Face]:
@@ -144,12 +145,12 @@ class Looking:
         partners = steady(self._faces(a), self._faces(b))
         if partners is not None:
             stirred = self._stirred(a, b, partners)
+            most = {m: float(one.max()) for m, one in stirred.items()}
             where = parts(np.max(list(stirred.values()), axis=0))
-            if where is not None:
-                for index in self._spot(a, b, partners, where):
-                    self._look(index)
-                return self._settle_inside(a, b)
-            middle = max(stirred, key=lambda m: (float(stirred[m].max()), -abs(m - middle)))
+            seen = [] if where is None else self._spot(a, b, partners, where)
+            if where is not None and (seen or max(most.values()) < 1):
+                return self._settle_between(a, *seen, b)
+            middle = max(most, key=lambda m: (most[m], -abs(m - middle)))
         self._look(middle)
         if partners and len(self._faces(middle)) <= len(partners):
             # What stirred beside them isn't explained: it may be half a face, which hides the other half between two frames.
@@ -157,14 +158,12 @@ class Looking:
                 if index != middle:
                     self._look(index)
             return None
-        return self._settle_inside(a, b)
+        return self._settle_between(a, middle, b)
 
-    def _settle_inside(self, a: int, b: int) -> None:
-        """The same for what lies between those frames of a stretch that were looked at."""
-        looked = [index for index in range(a, b + 1) if index in self._futures]
-        if len(looked) > 2:
-            for start, end in pairwise(looked):
-                self._settle(start, end)
+    def _settle_between(self, *looked: int) -> None:
+        """The same for what lies between these frames, if there is one more than the two that a stretch begins with."""
+        for start, end in pairwise(looked if len(looked) > 2 else ()):
+            self._settle(start, end)
 
     def _stirred(self, a: int, b: int, partners: list[tuple[Face, Face]]) -> dict[int, Map]:
         thumbnails = {m: self._frames[m].thumbnail for m in range(a, b + 1)}
@@ -174,20 +173,25 @@ class Looking:
         return {m: stir(thumbnails[a], thumbnails[m], thumbnails[b], faces, (m - a) / (b - a)) for m in range(a + 1, b)}
 
     def _spot(self, a: int, b: int, partners: list[tuple[Face, Face]], where: list[npt.NDArray[np.int64]]) -> list[int]:
-        """Look at these parts of every frame between; gives those that show a face which isn't where a known one must be."""
+        """Look at these parts of every frame between, and at all of one that shows a face where no known one can be.
+
+        Returns:
+            these frames.
+        """
         height, width = self._frames[a].thumbnail.shape
         scale = np.tile(self._size, 2) / np.array([width, height, width, height])
         boxes = [Part(*np.rint(box * scale).astype(int).tolist()) for box in where]
-        seen = {m: [self._detect(m, box) for box in boxes] for m in range(a + 1, b) if boxes}
-        self.parts += sum(map(len, seen.values()))
-        for m, futures in seen.items():
+        seen = {m: self._detect(m, boxes) for m in range(a + 1, b) if boxes}
+        self.parts += len(seen) * len(boxes)
+        for m, future in seen.items():
             known = [
                 Face((before.box + (m - a) / (b - a) * (after.box - before.box)).astype(np.float32))
                 for before, after in partners
             ]
-            new = [face for future in futures for face in future.result() if not _covers(known, face)]
+            new = [face for face in future.result() if not _covers(known, face)]
             if new:
                 self._spotted[m] = new
+                self._look(m)
         return [m for m in seen if m in self._spotted]
 
 
@@ -195,7 +199,7 @@ def _covers(known: Sequence[Face], face: Face) -> bool:
     """Whether what hides one of these faces hides this one, too."""
     size = face.box[2:] - face.box[:2]
     for other in known:
-        margin = np.float32(COVER * (other.box[2:] - other.box[:2]).max())
+        margin = np.float32(COVER) * (other.box[2:] - other.box[:2])
         shared = np.minimum(face.box[2:], other.box[2:] + margin) - np.maximum(face.box[:2], other.box[:2] - margin)
         if np.clip(shared, 0, None).prod() >= _COVERED * size.prod():
             return True

@@ -13,11 +13,12 @@ import numpy.typing as npt
 
 from fdf.anonymize.scenes import Thumbnail
 
+_Box = npt.NDArray[np.float64]
 Map = npt.NDArray[np.float32]
 """How much stirs, (H, W) of a thumbnail; 1 and more is a face's due."""
 
 COVER = 0.12
-"""Of a face's size round its box: what `regions` hides at least."""
+"""Of each side of a face's box, round it: what `regions` hides at least."""
 _STIRRED = 3  # pixels of a thumbnail on a side of the part in which something may stir
 _STIR = 8.0  # grey levels by which such a part must change to be looked at, where light and dark lie 160 levels apart
 _SHARE = 0.05  # of light and dark around it, where they lie closer: in the dark, in fog
@@ -98,9 +99,9 @@ def parts(stirred: Map) -> list[npt.NDArray[np.int64]] | None:
     for level in _LEVELS:
         over = cv2.dilate((stirred >= level).astype(np.uint8), room)
         corners = cv2.connectedComponentsWithStats(over)[2][1:, :4].astype(np.int64)
-        sides = np.maximum(corners[:, 2:], _LEAST_PART)
-        start = corners[:, :2] - (sides - corners[:, 2:]) // 2
-        boxes = np.clip(np.concatenate([start, start + sides], axis=1), 0, [width, height, width, height])
+        sides = np.minimum(np.maximum(corners[:, 2:], _LEAST_PART), [width, height])
+        start = np.clip(corners[:, :2] - (sides - corners[:, 2:]) // 2, 0, [width, height] - sides)
+        boxes = np.concatenate([start, start + sides], axis=1)
         if (boxes[:, 2:] - boxes[:, :2]).prod(axis=1).sum() <= _MOST * width * height:
             return list(boxes)
     return None
@@ -138,13 +139,13 @@ def _leave_out(
             cv2.subtract(frame[part], np.max(moved, axis=0)), cv2.subtract(np.min(moved, axis=0), frame[part])
         )
         apart[part] = np.minimum(apart[part], outside)
-    apart[_pixels(box, COVER * size, apart.shape)] = 0
+    apart[_pixels(box, COVER * (box[2:] - box[:2]), apart.shape)] = 0
 
 
 def _moved(
     thumbnail: Thumbnail,
-    then: npt.NDArray[np.float64],
-    now: npt.NDArray[np.float64],
+    then: _Box,
+    now: _Box,
     part: tuple[slice, slice],
 ) -> Thumbnail:
     """Part of a thumbnail as it looks when a face has moved from one box to another and taken everything along."""
@@ -162,7 +163,7 @@ def _moved(
     )
 
 
-def _pixels(box: npt.NDArray[np.float64], margin: float, shape: tuple[int, ...]) -> tuple[slice, slice]:
+def _pixels(box: _Box, margin: float | _Box, shape: tuple[int, ...]) -> tuple[slice, slice]:
     """Rows and columns of a thumbnail that a box touches, and `margin` pixels round it."""
     x0, y0 = np.floor(box[:2] - margin).astype(int).clip(0, (shape[1], shape[0]))
     x1, y1 = np.ceil(box[2:] + margin).astype(int).clip(0, (shape[1], shape[0]))

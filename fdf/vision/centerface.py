@@ -99,7 +99,8 @@ class CenterFace:
     def detect_part(self, picture: Pixels, part: Part) -> Detections:
         """Faces of a part of a picture, in its pixels: as large for the network as if it saw the whole, and no second pass.
 
-        One that the part cuts off may be missed, or found as far as it shows.
+        One that the part cuts off may be missed, or found as far as it shows. A little more than the part may be seen: up to
+        what fills the network's input.
 
         Raises:
             ValueError: a bad picture, or a part that is empty or not inside of it.
@@ -108,21 +109,28 @@ class CenterFace:
         height, width = picture.shape[:2]
         if not (0 <= part.x0 < part.x1 <= width and 0 <= part.y0 < part.y1 <= height):
             raise ValueError(f"Expected a part of a picture of {width} × {height} pixels, got {tuple(part)}.")
-        scale = self._side(width, height) / max(width, height)
-        # Few sizes: what runs the network remembers a plan for each.
-        sides = [max(1, -(-round(v * scale) // _PART)) * _PART for v in (part.x1 - part.x0, part.y1 - part.y0)]
-        view = _View(0, part, *sides)
+        scale = self._scale(width, height)
+        x0, x1, columns = _filled(part.x0, part.x1, width, scale)
+        y0, y1, rows = _filled(part.y0, part.y1, height, scale)
+        view = _View(0, Part(x0, y0, x1, y1), columns, rows)
         outputs = run_rows(self._network, _blob([picture], [view]))
         return self._joined([_decode([output[0] for output in outputs], view, self.config.score)], picture)
 
-    def _side(self, width: int, height: int) -> int:
-        """Long side of a whole picture for the network."""
-        return min(max(width, height, self.config.min_side), self.config.max_side)
+    def _scale(self, width: int, height: int) -> float:
+        """Pixels of the network for one of the picture: in tiles, if it is large enough for them."""
+        longest = max(width, height)
+        if self.config.tile and longest > self.config.max_side:
+            longest = self.config.tile
+        return self._side(longest) / longest
+
+    def _side(self, longest: int) -> int:
+        """Long side for the network of a picture, or a tile, whose long side is `longest` pixels."""
+        return min(max(longest, self.config.min_side), self.config.max_side)
 
     def _views(self, index: int, width: int, height: int) -> list[_View]:
         config = self.config
         whole = Part(0, 0, width, height)
-        side = self._side(width, height)
+        side = self._side(max(width, height))
         views = [_View(index, whole, *_network_size(width, height, side))]
         if config.second_pass:
             small = _View(index, whole, *_network_size(width, height, max(256, side // 3)))
@@ -130,7 +138,7 @@ class CenterFace:
         if config.tile and max(width, height) > config.max_side:
             for x0, x1 in _spans(width, config.tile):
                 for y0, y1 in _spans(height, config.tile):
-                    part_side = min(max(x1 - x0, y1 - y0, config.min_side), config.max_side)
+                    part_side = self._side(max(x1 - x0, y1 - y0))
                     views.append(_View(index, Part(x0, y0, x1, y1), *_network_size(x1 - x0, y1 - y0, part_side)))
         return list(dict.fromkeys(views))
 
@@ -146,6 +154,14 @@ def _network_size(width: int, height: int, side: int) -> tuple[int, int]:
     scale = side / max(width, height)
     w, h = (max(_MULTIPLE, round(v * scale / _MULTIPLE) * _MULTIPLE) for v in (width, height))
     return w, h
+
+
+def _filled(start: int, stop: int, length: int, scale: float) -> tuple[int, int, int]:
+    """An interval of a picture, widened inside of it to what fills the network's input; and how much that is."""
+    side = max(1, -(-round((stop - start) * scale) // _PART)) * _PART
+    wide = min(length, max(stop - start, round(side / scale)))
+    begin = min(max(0, start - (wide - (stop - start)) // 2), length - wide)
+    return begin, begin + wide, side
 
 
 def _spans(length: int, tile: int) -> list[tuple[int, int]]:

@@ -195,6 +195,14 @@ def test_who_is_seen_well_after_somebody_else_was_seen_badly_is_not_who_a_track_
     assert jury.rows[-1]["reason"] == "frame 30 shows somebody else than frame 0 may have"
 
 
+def test_however_long_the_newcomer_was_seen_badly() -> None:
+    found = dataclasses.replace(numbered(), recognizer=Blurs())
+    badly = [[(30, 200 - 60 * (t % 2), 31)] for t in range(80)]
+    jury = Jury(found, SHA, REACH)
+    assert spans(judged([[BLURRED]] * 2 + badly + [[BEN]] * 40, jury)) == list(range(82))
+    assert jury.rows[-1]["reason"] == "frame 82 shows somebody else than frame 0 may have"
+
+
 @pytest.mark.parametrize("who", ["nobody to ask", "badly seen"])
 def test_a_numbered_track_that_nobody_knows_is_hidden_after_a_gap(who: str) -> None:
     found = numbered() if who == "badly seen" else dataclasses.replace(numbered(), recognizer=None)

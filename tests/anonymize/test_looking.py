@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 
 import numpy as np
@@ -30,13 +31,13 @@ class Detector:
         self.asked: list[int] = []
         self.parts: list[tuple[int, Part]] = []
 
-    def __call__(self, index: int, part: Part | None) -> Future[list[Face]]:
+    def __call__(self, index: int, parts: Sequence[Part]) -> Future[list[Face]]:
         found = self.truth[index]
-        if part is None:
+        if not parts:
             self.asked.append(index)
         else:
-            self.parts.append((index, part))
-            found = [one for one in found + self.closer.get(index, []) if within(one, part)]
+            self.parts += [(index, part) for part in parts]
+            found = [one for one in found + self.closer.get(index, []) if any(within(one, part) for part in parts)]
         future: Future[list[Face]] = Future()
         future.set_result(found)
         return future
@@ -84,8 +85,11 @@ STIRRED = PLAIN.copy()
 STIRRED[20:40, 60:80] = 200
 SAME_MEAN = PLAIN.copy()
 SAME_MEAN[30:34, 60:64] = 90 + 30 * (-1) ** np.arange(4)
-BESIDE = PLAIN.copy()
-BESIDE[28:36, 72:78] = 200
+FAINT = PATTERN // 4 + 60
+BESIDE = FAINT.copy()
+FAINTER = FAINT.copy()
+FAINTER[30:34, 60:64] += 3
+BESIDE[28:36, 72:78] += 3
 
 
 @pytest.mark.parametrize("stirred", [STIRRED, SAME_MEAN], ids=["brighter", "as bright as what it hides"])
@@ -99,15 +103,15 @@ def test_what_shows_up_between_two_looks_is_looked_at(stirred: np.ndarray) -> No
     assert out[6].faces
 
 
-def stirred(frame: int, count: int = 21) -> list[np.ndarray]:
-    thumbs = [PLAIN] * count
-    thumbs[frame] = SAME_MEAN
-    return thumbs
+def stirred(how: np.ndarray, calm: np.ndarray = FAINT) -> list[np.ndarray]:
+    """Frame 6 of 21 is another one."""
+    assert (stir(calm, how, calm).max() >= 1) == (how is SAME_MEAN)
+    return [calm] * 6 + [how] + [calm] * 14
 
 
-def test_where_little_stirs_only_that_part_is_looked_at() -> None:
+def test_where_it_stirs_faintly_only_that_part_is_looked_at() -> None:
     detector = Detector([[]] * 21)
-    out, asked = looks(detector.truth, stirred(6), detector)
+    out, asked = looks(detector.truth, stirred(FAINTER), detector)
     assert asked == list(range(0, 21, 4))
     assert [index for index, _ in detector.parts] == [5, 6, 7], "half a face may hide the other half a frame later"
     for _, part in detector.parts:
@@ -125,7 +129,7 @@ def test_a_part_shows_who_is_not_where_a_known_face_must_be() -> None:
     for name, one in beside.items():
         truth = [[still]] * 21
         truth[6] = [one if name == "same" else still] + ([] if name == "same" else [one])
-        out, asked = looks(truth, [PLAIN] * 6 + [BESIDE] + [PLAIN] * 14)
+        out, asked = looks(truth, stirred(BESIDE))
         assert (6 in asked) == (name != "same"), name
         assert out[6].faces == (None if name == "same" else truth[6])
 
@@ -133,9 +137,16 @@ def test_a_part_shows_who_is_not_where_a_known_face_must_be() -> None:
 def test_who_only_a_look_at_a_part_finds_is_there() -> None:
     one = face(490, 250, 30)
     detector = Detector([[]] * 21, {6: [one]})
-    out, asked = looks(detector.truth, stirred(6), detector)
+    out, asked = looks(detector.truth, stirred(FAINTER), detector)
     assert 6 in asked
     assert out[6].faces == [one]
+
+
+def test_what_stirs_as_a_face_does_and_is_none_means_looks_at_all_between() -> None:
+    """A known face's cover is the better for it, where another hides half behind it whom the detector doesn't see."""
+    truth = [[face(300, 300)]] * 21
+    _, asked = looks(truth, stirred(SAME_MEAN, PLAIN))
+    assert asked == [0, 4, 5, 6, 7, 8, 12, 16, 20]
 
 
 def test_where_much_stirs_faintly_it_is_noise_and_where_it_stirs_strongly_the_whole_is_looked_at() -> None:
@@ -157,8 +168,8 @@ def test_what_stirs_lies_in_a_part(places: list[tuple[int, int, float]]) -> None
     seen = np.full(stirs.shape, boxes is None)
     area = 0
     for x0, y0, x1, y1 in boxes or ():
-        assert 0 <= x0 < x1 <= 160
-        assert 0 <= y0 < y1 <= 88
+        assert 0 <= x0 <= x1 - 32 <= 160 - 32, "as large in a corner"
+        assert 0 <= y0 <= y1 - 32 <= 88 - 32
         seen[y0:y1, x0:x1] = True
         area += (x1 - x0) * (y1 - y0)
     assert seen[stirs >= 1].all()

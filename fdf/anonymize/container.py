@@ -122,7 +122,7 @@ class Source:
             )
         self.stream = film = films[0]
         self.audio_streams = [s for s in container.streams.audio if s.codec_context is not None]
-        film.thread_type = "AUTO"
+        film.thread_count = 1  # 1 ms a frame of 720p in a thread of its own: more would only hold more frames
         self.time_base = Fraction(film.time_base or Fraction(1, 90000))
         self.fps = film.guessed_rate or film.average_rate or Fraction(25)
         self.damage: list[str] = []

@@ -33,8 +33,8 @@ from fdf.anonymize.scenes import Thumbnail
 from fdf.store.files import file_sha256
 from fdf.vision.base import Pixels
 
-_DECODED: Final = 6  # frames decoded in advance
-_DRAWN: Final = 4  # frames that wait to be drawn
+_DECODED: Final = 4  # frames decoded in advance
+_DRAWN: Final = 2  # frames that wait to be drawn
 _PATIENCE: Final = (
     0.5  # seconds: a stream may be waiting for its host; its thread closes it when that answers or times out
 )

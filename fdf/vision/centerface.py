@@ -8,6 +8,7 @@ of that for faces which fill the picture. Smaller faces in big pictures need til
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from fdf.vision.zoo import Model, model, path_of
 _STRIDE = 4  # of the heat map
 _MULTIPLE = 32  # the network wants sides that are multiples of this
 _PART = 64  # parts of pictures come in multiples of this
+_KEPT = 4_000_000  # numbers: a picture of 1280 × 960
 _CHUNK = 8  # pictures of one size held as floats at once
 
 
@@ -79,6 +81,7 @@ class CenterFace:
         row = model("centerface")
         self.models: tuple[Model, ...] = (row,)
         self._network = session(path_of(row), threads=threads, cuda=cuda)
+        self._inputs: list[Floats] = []  # to be filled again, one for each thread that looks
 
     def detect(self, pictures: Sequence[Pixels]) -> list[Detections]:
         """Faces of each picture, boxes clipped to it. Pictures of one network size go through together."""
@@ -91,7 +94,7 @@ class CenterFace:
         for views in by_size.values():
             for at in range(0, len(views), _CHUNK):
                 chunk = views[at : at + _CHUNK]
-                outputs = run_rows(self._network, _blob(pictures, chunk))
+                outputs = self._run(pictures, chunk)
                 for row, view in enumerate(chunk):
                     found[view.picture].append(_decode([output[row] for output in outputs], view, self.config.score))
         return [self._joined(rows, picture) for rows, picture in zip(found, pictures, strict=True)]
@@ -113,8 +116,25 @@ class CenterFace:
         x0, x1, columns = _filled(part.x0, part.x1, width, scale)
         y0, y1, rows = _filled(part.y0, part.y1, height, scale)
         view = _View(0, Part(x0, y0, x1, y1), columns, rows)
-        outputs = run_rows(self._network, _blob([picture], [view]))
+        outputs = self._run([picture], [view])
         return self._joined([_decode([output[0] for output in outputs], view, self.config.score)], picture)
+
+    def _run(self, pictures: Sequence[Pixels], views: Sequence[_View]) -> list[Floats]:
+        """What the network says of views of one size."""
+        shape = (len(views), 3, views[0].height, views[0].width)
+        try:
+            buffer = self._inputs.pop()
+        except IndexError:
+            buffer = np.empty(0, dtype=np.float32)
+        if buffer.size < math.prod(shape):
+            buffer = np.empty(math.prod(shape), dtype=np.float32)
+        rows = buffer[: math.prod(shape)].reshape(shape)
+        for row, view in zip(rows, views, strict=True):
+            _fill(row, pictures[view.picture], view)
+        outputs = run_rows(self._network, rows)
+        if buffer.size <= _KEPT:
+            self._inputs.append(buffer)
+        return outputs
 
     def _scale(self, width: int, height: int) -> float:
         """Pixels of the network for one of the picture: in tiles, if it is large enough for them."""
@@ -173,18 +193,14 @@ def _spans(length: int, tile: int) -> list[tuple[int, int]]:
     return [(start, start + tile) for start in starts]
 
 
-def _blob(pictures: Sequence[Pixels], views: Sequence[_View]) -> Floats:
-    """Views of one size as the network wants them, 0–255, (N, 3, H, W)."""
+def _fill(row: Floats, picture: Pixels, view: _View) -> None:
+    """A view as the network wants it, 0–255, (3, H, W)."""
     import cv2
 
-    rows = np.empty((len(views), 3, views[0].height, views[0].width), dtype=np.float32)
-    for row, view in zip(rows, views, strict=True):
-        x0, y0, x1, y1 = view.part
-        part = pictures[view.picture][y0:y1, x0:x1]
-        shrinks = view.width < part.shape[1] and view.height < part.shape[0]
-        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        row[:] = cv2.resize(part, (view.width, view.height), interpolation=how).transpose(2, 0, 1)
-    return rows
+    part = picture[view.part.y0 : view.part.y1, view.part.x0 : view.part.x1]
+    shrinks = view.width < part.shape[1] and view.height < part.shape[0]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    row[:] = cv2.resize(part, (view.width, view.height), interpolation=how).transpose(2, 0, 1)
 
 
 def _decode(outputs: list[Floats], view: _View, threshold: float) -> npt.NDArray[np.float64]:

@@ -54,6 +54,7 @@ def smooth(side: int) -> tuple[Any, Any, Any, Any]:
 
 @pytest.mark.parametrize("size", ["tiny", "small"])
 def test_a_grown_generator_draws_what_the_smaller_one_drew(size: str) -> None:
+    torch.manual_seed(1)
     before, arch = architecture(size, 64), architecture(size, 128)
     small, fresh = learnt(Generator(before)), Generator(arch)
     grown = learnt(Generator(arch))
@@ -71,6 +72,7 @@ def test_a_grown_generator_draws_what_the_smaller_one_drew(size: str) -> None:
 
 
 def test_a_grown_discriminator_judges_as_the_smaller_one_did() -> None:
+    torch.manual_seed(1)
     before, arch = architecture("tiny", 64), architecture("tiny", 128)
     small, fresh = learnt(Discriminator(before)), Discriminator(arch)
     grown = learnt(Discriminator(arch))

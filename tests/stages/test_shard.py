@@ -137,7 +137,7 @@ def test_any_number_of_threads_gives_the_same_bytes(given: dict[str, pa.Table], 
 
 
 def test_another_crop_than_the_manifests_is_an_error(given: dict[str, pa.Table], archive: MemoryArchive) -> None:
-    changed = MemoryArchive(names=archive.names, data=archive.data)
+    changed = MemoryArchive(names=[*archive.names], data=archive.data)
     place = given["fetch"].to_pylist()[0]
     other = encode(picture(5, 150, 130))
     moved = {**place, **dict(zip(("archive", "offset", "length"), changed.add("x", other), strict=True))}

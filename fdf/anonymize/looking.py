@@ -147,18 +147,22 @@ class Looking:
             stirred = self._stirred(a, b, partners)
             most = {m: float(one.max()) for m, one in stirred.items()}
             where = parts(np.max(list(stirred.values()), axis=0))
-            seen = [] if where is None else self._spot(a, b, partners, where)
-            if where is not None and (seen or max(most.values()) < 1):
-                return self._settle_between(a, *seen, b)
+            if where is not None:
+                seen = self._spot(a, b, partners, where)
+                if seen or max(most.values()) < 1:
+                    return self._settle_between(a, *seen, b)
+                return self._look_between(a, b)
             middle = max(most, key=lambda m: (most[m], -abs(m - middle)))
         self._look(middle)
         if partners and len(self._faces(middle)) <= len(partners):
-            # What stirred beside them isn't explained: it may be half a face, which hides the other half between two frames.
-            for index in range(a + 1, b):
-                if index != middle:
-                    self._look(index)
-            return None
+            return self._look_between(a, b)
         return self._settle_between(a, middle, b)
+
+    def _look_between(self, a: int, b: int) -> None:
+        """What stirred isn't explained: it may be half a face, which hides the other half between two frames."""
+        for index in range(a + 1, b):
+            if index not in self._futures:
+                self._look(index)
 
     def _settle_between(self, *looked: int) -> None:
         """The same for what lies between these frames, if there is one more than the two that a stretch begins with."""

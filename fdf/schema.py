@@ -7,9 +7,15 @@ server may change between two identical runs: content digests leave them out, ev
 
 from __future__ import annotations
 
+import contextlib
 from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pyarrow as pa
+
+# Arrow reads a time zone when it first meets one, and swallows whatever is raised meanwhile: a Ctrl-C would be lost.
+with contextlib.suppress(ZoneInfoNotFoundError):
+    ZoneInfo("UTC")
 
 
 def _field(name: str, kind: pa.DataType, doc: str, *, nullable: bool = True, volatile: bool = False) -> pa.Field:

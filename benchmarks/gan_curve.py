@@ -1,6 +1,6 @@
 """How a generator gets better with the pictures it saw: `fdf evaluate` on the checkpoints of one run.
 
-    fdf train build/people --recipe pipelines/generator.toml      # `run.keep` large: checkpoints are what is measured
+    fdf train build/people --recipe pipelines/train/people-tiny-64.toml    # its `run.keep` keeps what is measured
     python benchmarks/gan_curve.py runs/00001-tiny-64 build/people --points 8 --out docs/train/curve
 
 Writes `OUT.json` (all figures), `OUT.svg` (the curve, with the distance of real halves as its floor) and `OUT.png` (the same

@@ -68,7 +68,8 @@ def invalid_recipe(error: ValidationError, subject: str, command: str) -> Recipe
         command: whose recipe it is; `docs/COMMAND.md` lists its keys.
     """
     found = "; ".join(
-        f"{'.'.join(map(str, row['loc']))}: {row['msg'].removeprefix('Value error, ')}"
+        f"{'.'.join(map(str, row['loc']))}: "
+        + ("there is no such key" if row["type"] == "extra_forbidden" else row["msg"].removeprefix("Value error, "))
         for row in error.errors(include_url=False)[:5]
     )
     return RecipeError(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+import threading
+from typing import Annotated, Final
 
 import typer
 
@@ -19,6 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C: 128 and the number of the signal."""
 
 
 def _version(asked: bool) -> None:
@@ -36,12 +40,24 @@ def _root(
     """Build, audit, regenerate and use the Flickr Diverse Faces corpus."""
 
 
+def _leave_threads() -> None:
+    """End at once where threads of ours still run: they wait for a server or compute, and nobody needs it any more."""
+    if any(not thread.daemon and thread.name.startswith("fdf") for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
+
+
 def main() -> None:
     """Entry point: run a command, turn errors into one paragraph and an exit code that means something."""
     from fdf.cli import commands  # noqa: F401 - registers all commands
 
     try:
         app()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            _leave_threads()
+        raise
     except FdfError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         sys.exit(error.exit_code)

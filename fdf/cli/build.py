@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,10 +92,6 @@ def _run(recipe: Recipe, folder: Path, selection: Selection, workers: int | None
         typer.secho(
             "interrupted: finished partitions are kept; run the same command again to go on", fg="yellow", err=True
         )
-        if any(not thread.daemon and thread.name.startswith("fdf") for thread in threading.enumerate()):
-            # Threads that wait for a server can't be interrupted; nothing of theirs is needed any more.
-            sys.stderr.flush()
-            os._exit(130)
         raise typer.Exit(130) from None
     rows = funnel(Layout(result.root))
     if as_json:

@@ -70,10 +70,12 @@ def evaluate(
     """
     from fdf.evaluate.evaluation import Settings
     from fdf.evaluate.evaluation import evaluate as run
-    from fdf.evaluate.result import compare, read_result
+    from fdf.evaluate.result import compare, read_result, refuse_unlike
 
     settings = Settings(split, count, features, region, hole, varied, variants, training, seed, threads)
     before = read_result(against) if against else None
+    if before:  # before the minutes that an evaluation takes
+        refuse_unlike(before, {"quality": {"region": region}, "data": {"split": split, "seed": seed}})
     with BuildProgress() as progress:
         result = run(
             model, shards, settings, progress=progress, picture=out.with_suffix(".nearest.png") if out else None
@@ -84,6 +86,8 @@ def evaluate(
         print_json(body if changed is None else {**body, "against": {n: [a, b] for n, a, b in changed}})
         return
     _show(result)
+    if out:
+        console().print(f"Report: {out}")
     if changed is not None:
         print_table(
             f"Against {against}", ["figure", "#before", "#now"], [[n, _digits(a), _digits(b)] for n, a, b in changed]

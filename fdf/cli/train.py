@@ -24,7 +24,10 @@ def train(
         Path | None,
         typer.Argument(help="A build folder, its `shard` folder or an `index.json`. Not needed with --resume."),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Where the run's numbered folder goes.")] = Path("runs"),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Where the run's numbered folder goes; default runs.", show_default=False),
+    ] = None,
     size: Annotated[
         str | None,
         typer.Option("--size", help="Size of the networks: tiny (default), small, base.", show_default=False),
@@ -89,6 +92,8 @@ def train(
     goes on to the same bits (on one CPU) as if it had never stopped.
     """
     need_torch()
+    if resume and out:
+        raise UsageError("A run that goes on stays in its folder", action="Leave out --out, or --resume")
     from fdf.gan.config import TrainRecipe, load_train_recipe
     from fdf.gan.loop import Request
     from fdf.gan.loop import train as run_training
@@ -101,8 +106,8 @@ def train(
         run={"pictures": pictures, "batch": batch, "seed": seed},
     )
     with _TrainProgress() as progress:
-        request = Request(shards, settings, out, resume, device, workers, force, begin_with=begin_with)
-        result = run_training(request, progress.hear)
+        request = Request(shards, settings, out or Path("runs"), resume, device, workers, force, begin_with=begin_with)
+        result = run_training(request, progress.hear, progress.step)
     if result is None:  # one of several processes, not the first
         return
     if as_json:
@@ -183,7 +188,7 @@ class _TrainProgress:
         self._quiet = os.environ.get("RANK", "0") != "0"
         self._bars: Progress | None = None
         self._task: Any = None
-        self._said = 0.0
+        self._said = time.monotonic()
 
     def __enter__(self) -> _TrainProgress:
         if self._console.is_terminal and not self._quiet:
@@ -202,6 +207,16 @@ class _TrainProgress:
     ) -> None:
         if self._bars:
             self._bars.stop()
+
+    def step(self, pictures: int, total: int) -> None:
+        """So many pictures are seen; what there is to say about them comes with the next line of metrics."""
+        if self._bars:
+            if self._bars.tasks[0].total is None:
+                self._bars.update(self._task, description="training")
+            self._bars.update(self._task, total=total, completed=pictures)
+        elif not self._quiet and time.monotonic() - self._said > 30:
+            self._said = time.monotonic()
+            self._console.print(f"{pictures:,} of {total:,} pictures")
 
     def hear(self, line: Mapping[str, Any]) -> None:
         """A line of metrics."""

@@ -141,18 +141,16 @@ def read_result(path: Path) -> dict[str, Any]:
     return body
 
 
-def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, float, float]]:
-    """Figures of two reports side by side: (name, before, now).
-
-    Memorization is left out where the two rest on different numbers of faces: the more, the nearer is the nearest.
+def refuse_unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to compare a report with one that was measured differently, as far as `now` says already how it is measured.
 
     Raises:
-        UsageError: they were measured differently (features, region, faces, shards, split, seed): their figures don't compare.
+        UsageError: other features, region, faces, shards, split or seed: figures don't compare.
     """
     differ = [
         f"{name}: {_value(before, key)} and {_value(now, key)}"
         for key, name in _ALIKE
-        if _value(before, key) != _value(now, key)
+        if key.split(".")[1] in now.get(key.split(".")[0], {}) and _value(before, key) != _value(now, key)
     ]
     if differ:
         raise UsageError(
@@ -161,6 +159,17 @@ def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str
             got="; ".join(differ),
             action="Evaluate both models with the same options",
         )
+
+
+def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, float, float]]:
+    """Figures of two reports side by side: (name, before, now).
+
+    Memorization is left out where the two rest on different numbers of faces: the more, the nearer is the nearest.
+
+    Raises:
+        UsageError: they were measured differently: see `refuse_unlike`.
+    """
+    refuse_unlike(before, now)
     old = dict(_figures(before))
     alike = _value(before, "memorization.training") == _value(now, "memorization.training")
     return [

@@ -54,21 +54,6 @@ def cover(picture: Tensor, mask: Tensor) -> Tensor:
     return torch.where(visible_part(mask), picture, 0.0)
 
 
-def feather(mask: Tensor, width: int) -> Tensor:
-    """Make the hole's edge soft on its inner side.
-
-    Args:
-        mask: (N, 1, R, R), 1 in the hole.
-        width: how far the slope reaches into the hole, pixels.
-
-    Returns:
-        (N, 1, R, R): exactly 0 outside the hole, rising in a line from its edge to 1 at `width` pixels' depth. The border of
-        the picture is no edge.
-    """
-    seen = visible_part(mask).to(mask.dtype)
-    return torch.where(visible_part(mask), 0.0, _slope(_box(seen, width)))
-
-
 def composite(picture: Tensor, generated: Tensor, mask: Tensor, width: int) -> Tensor:
     """Put the generated face into the hole.
 

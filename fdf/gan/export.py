@@ -90,12 +90,16 @@ def export_onnx(
         samples: batches to compare on, which also set the ranges of int8; None: made-up pictures. Give real ones for int8.
 
     Raises:
-        UsageError: there is no such precision.
+        UsageError: there is no such precision, or `path` is a folder.
         ModelError: an fp32 file differs from torch by more than `TOLERANCE`, or the outputs are not finite.
         MachineError: the file can't be written.
     """
     if precision not in ("fp32", "fp16", "int8"):
         raise UsageError("Unknown precision.", expected="fp32, fp16 or int8", got=repr(precision))
+    if path.is_dir():
+        raise UsageError(
+            f"{path} is a folder", expected="a file to write", action=f"For example: -o {path / 'generator.onnx'}"
+        )
     generator = copy.deepcopy(generator).cpu().float().eval()
     batches = list(samples) if samples is not None else [made_up(arch, 3, seed) for seed in range(4)]
     try:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fdf.errors import ModelError
+from fdf.gan.config import RESOLUTIONS
 from fdf.gan.networks import Architecture, Generator
 from fdf.gan.run import check_weights
 
@@ -44,10 +45,11 @@ def inherited(
         return dict(weights)
     if before != _halved(network.arch):
         mine, half = f"{network.arch.size} at {network.arch.resolution} px", network.arch.resolution // 2
+        smaller = f" or of {network.arch.size} at {half} px" if half >= min(RESOLUTIONS) else ""
         named_alike = before.size == network.arch.size and before.resolution in (network.arch.resolution, half)
         raise ModelError(
             f"{path} can't be gone on with by other networks",
-            expected=f"a checkpoint of {mine} or of {network.arch.size} at {half} px",
+            expected=f"a checkpoint of {mine}{smaller}",
             got=f"{before.size} at {before.resolution} px" + (" of other widths" if named_alike else ""),
             action="Choose --size and --resolution to suit it, or train from nothing",
         )

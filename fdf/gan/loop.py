@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import torch
 
-from fdf.errors import DataError, FdfError, MachineError, UsageError
+from fdf.errors import DataError, FdfError, UsageError
 from fdf.gan.ancestry import Before, inherited_objections, voucher
 from fdf.gan.card import write_card
 from fdf.gan.config import TrainRecipe, differences, load_train_recipe
@@ -31,6 +31,8 @@ _ASK_EVERY: Final = 8  # steps between questions to the other processes whether 
 
 Report = Callable[[Mapping[str, Any]], None]
 """Hears each line of metrics."""
+Steps = Callable[[int, int], None]
+"""Hears after each step how many pictures were seen, and how many there will be."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,9 @@ class Result:
     data_wait_share: float
 
 
-def train(request: Request, report: Report = lambda _: None) -> Result | None:
+def train(
+    request: Request, report: Report = lambda _: None, stepped: Steps = lambda _seen, _total: None
+) -> Result | None:
     """Train a generator on the shards of a build, or go on with a run.
 
     Returns:
@@ -125,7 +129,7 @@ def train(request: Request, report: Report = lambda _: None) -> Result | None:
             if run is None:
                 held.enter_context(mine.locked())
             first = mine, fare.samples
-        return _Loop(trainer, faces, first, seconds, report).go(workers)
+        return _Loop(trainer, faces, first, seconds, (report, stepped)).go(workers)
 
 
 def _allowed_changes(run: Run, recipe: TrainRecipe) -> tuple[str, ...]:
@@ -216,7 +220,7 @@ def _prepare(
             run.write_json(LINEAGE_FILE, lineage(fare.faces, forced, fare.before.ancestors).to_dict())
             write_bytes(run.recipe, recipe.to_toml().encode())
             run.write_json("run.json", body)  # last: with it the folder is a run
-    except MachineError:
+    except BaseException:  # a full disk, a Ctrl-C
         shutil.rmtree(run.path, ignore_errors=True)  # made above, and nobody's yet
         raise
     return run
@@ -251,9 +255,10 @@ class _Loop:
         faces: Faces,
         first: tuple[Run, Samples] | None,
         seconds: float,
-        report: Report,
+        hears: tuple[Report, Steps],
     ) -> None:
-        self.trainer, self.faces, self.report = trainer, faces, report
+        self.trainer, self.faces = trainer, faces
+        self.report, self.stepped = hears
         self.run: Run | None = first[0] if first else None
         self.samples: Samples | None = first[1] if first else None
         self._sums, self._steps = torch.zeros(len(MEASURED) + 1, device=trainer.where.device), 0
@@ -282,6 +287,7 @@ class _Loop:
                     past = trainer.pictures
                     self._sums += trainer.step([self._next(stream) for _ in range(settings.accumulate)])
                     self._steps += 1
+                    self.stepped(trainer.pictures, self._total)
                     ask = where.world == 1 or trainer.steps % _ASK_EVERY == 0
                     stopped = ask and where.any(stop.asked)
                     last = stopped or trainer.pictures >= settings.pictures
@@ -323,7 +329,11 @@ class _Loop:
         where.average([self._sums])
         sums, parts = self._sums.tolist(), self._steps * trainer.recipe.run.accumulate
         counts = (parts, parts, max(sums[-1], 1.0), max(sums[-1], 1.0))
-        means = {name: value / count for name, value, count in zip(MEASURED, sums, counts, strict=False)}
+        means = {
+            name: value / count
+            for name, value, count in zip(MEASURED, sums, counts, strict=False)
+            if sums[-1] or name not in ("r1", "r2")
+        }
         now = time.perf_counter()
         spent, pictures = now - self._window[0], trainer.pictures - self._window[1]
         line = {
@@ -335,8 +345,6 @@ class _Loop:
             "data_wait_share": round(self._window_waited / spent, 5),
             "seconds": round(self._before + now - self._began, 3),
         }
-        if not sums[-1]:
-            del line["r1"], line["r2"]
         self._sums.zero_()
         self._steps, self._window, self._window_waited = 0, (now, trainer.pictures), 0.0
         if not all(math.isfinite(value) for value in means.values()):
@@ -376,5 +384,9 @@ class _Loop:
             action=f"Lower optimizer.learning_rate (now {rate[0]:g} to {rate[1]:g}) or raise optimizer.gamma "
             f"(now {gamma[0]:g} to {gamma[1]:g})"
             + (', or try run.precision = "fp32"' if self.trainer.bf16 else "")
-            + (f", and go on with `fdf train --resume {run.path} --recipe …`" if run and kept else " and start again"),
+            + (
+                f", and go on with `fdf train --resume {run.path} --recipe …`; without --recipe it has these settings again"
+                if run and kept
+                else " and start again"
+            ),
         )

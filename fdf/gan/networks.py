@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from fdf.errors import ModelError, UsageError
 from fdf.gan.conditions import KEYPOINTS, composite, cover, heat_maps
+from fdf.gan.config import RESOLUTIONS
 from fdf.gan.convolution import Conv2d, convolve
 
 _SLOPE: Final = 0.2
@@ -107,7 +108,6 @@ _SIZES: Final[dict[str, dict[str, Any]]] = {
         "group_width": 32,
     },
 }
-RESOLUTIONS: Final = (64, 128, 256)
 
 
 def architecture(size: str, resolution: int) -> Architecture:

@@ -110,6 +110,8 @@ def test_wrong_requests_are_refused_before_anything_is_written(tmp_path: Path) -
         export(tmp_path)
     with pytest.raises(RecipeError, match=r"run\.pictures: Input should be greater than or equal to 1"):
         train(tmp_path, pictures=0)
+    with pytest.raises(UsageError, match="A run that goes on stays in its folder"):
+        train(resume=tmp_path, out=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 

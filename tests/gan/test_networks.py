@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="fdf.gan needs the extra [torch]")
 
 from fdf.errors import ModelError, UsageError  # noqa: E402
-from fdf.gan.conditions import composite, cover, feather, heat_maps  # noqa: E402
+from fdf.gan.conditions import composite, cover, heat_maps  # noqa: E402
 from fdf.gan.networks import Architecture, Block, Discriminator, Generator, architecture, blended, double  # noqa: E402
 
 torch.set_num_threads(1)  # small networks; two threads that wait for each other on a busy machine take minutes
@@ -167,13 +167,15 @@ def test_a_heat_map_is_a_hill_at_every_scale():
 
 
 def test_the_soft_edge_lies_inside():
+    """Visible pixels stay; from the edge inwards the drawn ones take over, all of it at the edge's depth."""
     mask = torch.zeros(1, 1, 32, 32)
     mask[..., 8:24, 8:] = 1  # reaches the right border
-    soft = feather(mask, 4)
-    assert not soft[mask == 0].any()
-    assert (soft[0, 0, 12:20, 12:] == 1).all()  # the border of the picture is no edge
-    down = soft[0, 0, 8:13, 16]
-    assert (down.diff() >= 0).all()
+    drawn = torch.full((1, 3, 32, 32), -0.5)
+    share = (0.5 - composite(torch.full_like(drawn, 0.5), drawn, mask, 4)[:, :1]) / (0.5 - -0.5)
+    assert not share[mask == 0].any()
+    assert torch.allclose(share[0, 0, 12:20, 12:], torch.ones(())), "the border of the picture is no edge"
+    down = share[0, 0, 8:13, 16]
+    assert (down.diff() > 0).all()
     assert 0 <= down[0] < 0.5
     assert down[4] == 1
 

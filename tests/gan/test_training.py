@@ -213,6 +213,7 @@ def test_a_loss_that_is_no_number_stops(shards: Path, tmp_path: Path, monkeypatc
     for said in ("stopped at 40 pictures", "loss is no number", "000000032.safetensors, is kept",
                  "Lower optimizer.learning_rate", "now 0.0003", "raise optimizer.gamma", "--resume"):  # fmt: skip
         assert said in str(caught.value)
+    assert "r1" not in str(caught.value), "no penalty was measured since the line before"
     (run,) = tmp_path.iterdir()
     assert Run(run).checkpoints()[-1][0] == 32
     assert all(value.isfinite().all() for value in tensors(run).values())
@@ -269,6 +270,26 @@ def test_a_run_that_the_disk_does_not_take_is_not_begun(
         go(shards, tmp_path / "runs")
     assert "partition" not in str(no.value)
     assert not list((tmp_path / "runs").iterdir()), "no number is taken"
+
+
+def test_interrupted_before_it_is_a_run_it_takes_no_number(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "write_shown", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        go(shards, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_each_step_is_told(shards: Path, tmp_path: Path) -> None:
+    """Long before the first line of metrics, which may be minutes away."""
+    seen: list[tuple[int, int]] = []
+    request = Request(shards, short(metrics_every=48), tmp_path, device="cpu", arch=mini())
+    train(request, stepped=lambda pictures, total: seen.append((pictures, total)))
+    assert seen == [(pictures, 48) for pictures in (8, 16, 24, 32, 40, 48)]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")

@@ -35,6 +35,13 @@ class Look:
     turns: int = 0
     mirrored: bool = False
 
+    @property
+    def at_parts(self) -> CenterFace | None:
+        """The detector, if this way of looking is one for parts of pictures, too."""
+        from fdf.vision.centerface import CenterFace
+
+        return self.detector if isinstance(self.detector, CenterFace) and not self.turns else None
+
 
 class FaceFinder:
     """Finds faces, preferring one too many to one too few.
@@ -63,7 +70,6 @@ class FaceFinder:
         if not 0 < self.threshold < 1:
             raise UsageError("The threshold is out of range", expected="a number between 0 and 1", got=str(threshold))
         self.looks = _looks(thoroughness, self.threshold, threads)
-        self._near = _near(self.looks)
 
     def find(self, picture: Pixels) -> list[Face]:
         """The faces of a picture, by falling score.
@@ -75,12 +81,14 @@ class FaceFinder:
         return _joined([_look(picture, look) for look in self.looks])
 
     def find_part(self, picture: Pixels, part: Part) -> list[Face]:
-        """The faces of a part of a picture, in its pixels, by falling score: one look, as it is, as large as in the whole.
+        """The faces of a part of a picture, in its pixels, by falling score: as large as in the whole, mirrored too if that is.
+
+        Not turned, and not by the second network: that is for looks at the whole.
 
         Raises:
             ValueError: a bad picture, or a part that isn't inside of it.
         """
-        return _joined([self._near.detect_part(picture, part)])
+        return _joined([_look(picture, look, part) for look in self.looks if look.at_parts])
 
 
 THRESHOLDS: Final[dict[str, float]] = {"fast": 0.3, "normal": 0.25, "thorough": 0.25}
@@ -105,19 +113,17 @@ def _looks(thoroughness: Thoroughness, threshold: float, threads: int) -> list[L
     return looks + [Look(turned, turns) for turns in (1, 2, 3)]
 
 
-def _near(looks: Sequence[Look]) -> CenterFace:
-    """The detector of the last upright look, which is the closest one."""
-    from fdf.vision.centerface import CenterFace
-
-    return next(look.detector for look in reversed(looks) if isinstance(look.detector, CenterFace) and look.turns == 0)
-
-
-def _look(picture: Pixels, look: Look) -> Detections:
+def _look(picture: Pixels, look: Look, part: Part | None = None) -> Detections:
     seen = np.rot90(picture, look.turns)
     if look.mirrored:
         seen = seen[:, ::-1]
-    found = look.detector.detect([np.ascontiguousarray(seen)])[0]
+    seen = np.ascontiguousarray(seen)
     height, width = seen.shape[:2]
+    if part is None or look.at_parts is None:
+        found = look.detector.detect([seen])[0]
+    else:
+        mirror = Part(width - part.x1, part.y0, width - part.x0, part.y1)
+        found = look.at_parts.detect_part(seen, mirror if look.mirrored else part)
     boxes, five = found.boxes.reshape(-1, 2, 2), found.landmarks5
     if look.mirrored:
         boxes = _mirrored(boxes, width)

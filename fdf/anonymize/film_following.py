@@ -109,7 +109,9 @@ class Following:
                 tracker = Tracker(config, self._source.size)
                 looking = Looking(
                     lambda index, parts: pool.submit(self._detect, self._slots[index], parts),
-                    interval=interval_of(every, float(self._source.fps), showing=self._jury is not None),
+                    interval=interval_of(
+                        every, float(self._source.fps), config.hold + config.look_ahead, showing=self._jury is not None
+                    ),
                     adaptive=every == "adaptive",
                     size=self._source.size,
                     ahead=self._workers + 1,
@@ -213,17 +215,19 @@ class Given:
         self._result.tracks, self._result.people = len(tracks - {None}), len(people - {None})
 
 
-def interval_of(every: int | str, fps: float, *, showing: bool) -> int:
-    """Frames from one look to the next at most.
+def interval_of(every: int | str, fps: float, reach: int, *, showing: bool) -> int:
+    """Frames from one look to the next at most: no more than the tracker bridges.
 
     Args:
         every: as it was asked for: a number of frames, or `adaptive`.
         fps: frames a second.
+        reach: frames that a face is held and looked ahead for, together.
         showing: whether somebody may be shown, in whose place somebody else might stand in any frame: then all are looked at.
     """
     if showing:
         return 1
-    return every if isinstance(every, int) else min(max(round(fps * _UNSEEN_SECONDS), 1), ADAPTIVE)
+    wanted = every if isinstance(every, int) else min(max(round(fps * _UNSEEN_SECONDS), 1), ADAPTIVE)
+    return min(wanted, reach + 1)
 
 
 def tracking_of(options: VideoOptions, source: Source, frame: Any, result: VideoResult) -> TrackingConfig:

@@ -123,8 +123,12 @@ class Looking:
 
     def _faces(self, index: int) -> list[Face]:
         """What was found in a frame that was looked at; a face that only the look at a part found is no less there."""
-        found = self._futures[index].result()
-        return found + [face for face in self._spotted.get(index, ()) if not _covers(found, face)]
+        found = list(self._futures[index].result())
+        # The largest first: of somebody at the border of two parts one may show a half only.
+        for face in sorted(self._spotted.get(index, ()), key=lambda face: -float((face.box[2:] - face.box[:2]).prod())):
+            if not _covers(found, face):
+                found.append(face)
+        return found
 
     def _settle_next(self) -> Iterator[Look]:
         end = self._anchors.popleft()

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from fdf.anonymize.scenes import Thumbnail
 
 _Box = npt.NDArray[np.float64]
+_Part = npt.NDArray[np.int64]
 Map = npt.NDArray[np.float32]
 """How much stirs, (H, W) of a thumbnail; 1 and more is a face's due."""
 
@@ -81,30 +82,51 @@ def stir(
     return np.asarray(part / np.clip(_SHARE * span, least, _STIR), dtype=np.float32)
 
 
-def parts(stirred: Map) -> list[npt.NDArray[np.int64]] | None:
+def parts(stirred: Map) -> list[_Part] | None:
     """Where a frame in which something stirred must be looked at.
 
     What stirs faintly counts as long as it is little: behind a moving face the half of another one is no more. Where much does
-    it is noise, or trees in the wind, and only what stirs as a face would counts.
+    it is noise, or trees in the wind: what stirs most is looked at, as far as a quarter of the frame goes.
 
     Returns:
         boxes (4,) in pixels of the thumbnail, none if nothing stirs; None if it must be looked at as a whole.
     """
-    import cv2
-
     if stirred.max() < _LEVELS[0]:
         return []
+    room = _MOST * stirred.size
+    beyond: list[_Part] = []  # of the level before, which were too many
+    for level in _LEVELS:
+        found = _around(stirred, level)
+        if _area(found) <= room:
+            return _filled_up(found, beyond, stirred, room)
+        beyond = found
+    return None
+
+
+def _around(stirred: Map, level: float) -> list[_Part]:
+    """Boxes round all that stirs as much as this, and enough around it."""
+    import cv2
+
     height, width = stirred.shape
     room = np.ones((2 * _ROOM + 1, 2 * _ROOM + 1), dtype=np.uint8)
-    for level in _LEVELS:
-        over = cv2.dilate((stirred >= level).astype(np.uint8), room)
-        corners = cv2.connectedComponentsWithStats(over)[2][1:, :4].astype(np.int64)
-        sides = np.minimum(np.maximum(corners[:, 2:], _LEAST_PART), [width, height])
-        start = np.clip(corners[:, :2] - (sides - corners[:, 2:]) // 2, 0, [width, height] - sides)
-        boxes = np.concatenate([start, start + sides], axis=1)
-        if (boxes[:, 2:] - boxes[:, :2]).prod(axis=1).sum() <= _MOST * width * height:
-            return list(boxes)
-    return None
+    over = cv2.dilate((stirred >= level).astype(np.uint8), room)
+    corners = cv2.connectedComponentsWithStats(over)[2][1:, :4].astype(np.int64)
+    sides = np.minimum(np.maximum(corners[:, 2:], _LEAST_PART), [width, height])
+    start = np.clip(corners[:, :2] - (sides - corners[:, 2:]) // 2, 0, [width, height] - sides)
+    return list(np.concatenate([start, start + sides], axis=1))
+
+
+def _filled_up(chosen: list[_Part], others: list[_Part], stirred: Map, room: float) -> list[_Part]:
+    """Those that stir most of the others, too, as far as there is room: some specks of noise must not hide somebody."""
+    for box in sorted(others, key=lambda box: -float(stirred[box[1] : box[3], box[0] : box[2]].max())):
+        apart = [one for one in chosen if (one[:2] < box[:2]).any() or (one[2:] > box[2:]).any()]
+        if _area(together := [*apart, box]) <= room:
+            chosen = together
+    return chosen
+
+
+def _area(boxes: Sequence[_Part]) -> float:
+    return float(sum((box[2:] - box[:2]).prod() for box in boxes))
 
 
 def lit_as(frame: Thumbnail, other: Thumbnail) -> Thumbnail:

@@ -36,7 +36,8 @@ class CenterFaceConfig:
         overlap: two boxes with a greater intersection over union are one face.
         min_side: pictures whose long side is smaller are enlarged to this before the network.
         max_side: pictures whose long side is larger are shrunk to this.
-        second_pass: look again at a third of the size (at least 256), for faces larger than 400 pixels of the first.
+        second_pass: look again at a third of the size (at least 256), for faces larger than 400 pixels of the first, and
+            for smaller ones that are smeared, turned or half hidden.
         tile: also cut pictures whose long side exceeds `max_side` into overlapping tiles of this many pixels of the
             original, for faces smaller than 24/`max_side` of the picture; 0 for none. Costs one pass a tile.
     """
@@ -100,7 +101,9 @@ class CenterFace:
         return [self._joined(rows, picture) for rows, picture in zip(found, pictures, strict=True)]
 
     def detect_part(self, picture: Pixels, part: Part) -> Detections:
-        """Faces of a part of a picture, in its pixels: as large for the network as if it saw the whole, and no second pass.
+        """Faces of a part of a picture, in its pixels: as large for the network as if it saw the whole, in both passes.
+
+        The second one finds more than large faces: blurred, turned and half hidden ones, too.
 
         One that the part cuts off may be missed, or found as far as it shows. A little more than the part may be seen: up to
         what fills the network's input.
@@ -112,12 +115,17 @@ class CenterFace:
         height, width = picture.shape[:2]
         if not (0 <= part.x0 < part.x1 <= width and 0 <= part.y0 < part.y1 <= height):
             raise ValueError(f"Expected a part of a picture of {width} × {height} pixels, got {tuple(part)}.")
-        scale = self._scale(width, height)
-        x0, x1, columns = _filled(part.x0, part.x1, width, scale)
-        y0, y1, rows = _filled(part.y0, part.y1, height, scale)
-        view = _View(0, Part(x0, y0, x1, y1), columns, rows)
-        outputs = self._run([picture], [view])
-        return self._joined([_decode([output[0] for output in outputs], view, self.config.score)], picture)
+        scales = [self._scale(width, height)]
+        if self.config.second_pass:
+            scales.append(self._small_side(max(width, height)) / max(width, height))
+        found = []
+        for scale in scales:
+            x0, x1, columns = _filled(part.x0, part.x1, width, scale)
+            y0, y1, rows = _filled(part.y0, part.y1, height, scale)
+            view = _View(0, Part(x0, y0, x1, y1), columns, rows)
+            outputs = self._run([picture], [view])
+            found.append(_decode([output[0] for output in outputs], view, self.config.score))
+        return self._joined(found, picture)
 
     def _run(self, pictures: Sequence[Pixels], views: Sequence[_View]) -> list[Floats]:
         """What the network says of views of one size."""
@@ -147,15 +155,18 @@ class CenterFace:
         """Long side for the network of a picture, or a tile, whose long side is `longest` pixels."""
         return min(max(longest, self.config.min_side), self.config.max_side)
 
+    def _small_side(self, longest: int) -> int:
+        """The same for the second pass."""
+        return max(256, self._side(longest) // 3)
+
     def _views(self, index: int, width: int, height: int) -> list[_View]:
         config = self.config
         whole = Part(0, 0, width, height)
-        side = self._side(max(width, height))
-        views = [_View(index, whole, *_network_size(width, height, side))]
+        longest = max(width, height)
+        views = [_View(index, whole, *_network_size(width, height, self._side(longest)))]
         if config.second_pass:
-            small = _View(index, whole, *_network_size(width, height, max(256, side // 3)))
-            views.append(small)
-        if config.tile and max(width, height) > config.max_side:
+            views.append(_View(index, whole, *_network_size(width, height, self._small_side(longest))))
+        if config.tile and longest > config.max_side:
             for x0, x1 in _spans(width, config.tile):
                 for y0, y1 in _spans(height, config.tile):
                     part_side = self._side(max(x1 - x0, y1 - y0))
@@ -180,6 +191,8 @@ def _filled(start: int, stop: int, length: int, scale: float) -> tuple[int, int,
     """An interval of a picture, widened inside of it to what fills the network's input; and how much that is."""
     side = max(1, -(-round((stop - start) * scale) // _PART)) * _PART
     wide = min(length, max(stop - start, round(side / scale)))
+    if wide == length:  # there is no more to see: as in a look at the whole
+        side = max(_MULTIPLE, round(length * scale / _MULTIPLE) * _MULTIPLE)
     begin = min(max(0, start - (wide - (stop - start)) // 2), length - wide)
     return begin, begin + wide, side
 

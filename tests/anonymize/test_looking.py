@@ -159,6 +159,28 @@ def test_where_much_stirs_faintly_it_is_noise_and_where_it_stirs_strongly_the_wh
     assert parts(np.full((88, 160), 0.24, dtype=np.float32)) == []
 
 
+def test_specks_of_noise_do_not_hide_who_stirs_more_than_they_do() -> None:
+    """There is room for three parts; a fourth spot once meant that none was looked at."""
+    places = [(15, 20, 0.6), (15, 80, 0.62), (15, 140, 0.64), (70, 40, 0.7), (70, 120, 0.61)]
+    stirs = np.zeros((88, 160), dtype=np.float32)
+    for y, x, how in places:
+        stirs[y, x] = how
+    boxes = parts(stirs)
+    assert boxes is not None
+    assert [(y, x) for y, x, _ in places if any(a <= x < c and b <= y < d for a, b, c, d in boxes)] == [
+        (15, 80), (15, 140), (70, 40),
+    ]  # fmt: skip
+
+
+def test_who_two_parts_show_is_one() -> None:
+    """The look at the whole doesn't find them; in the second part lies no more than a half."""
+    one = face(500, 250)
+    half = Face(one.box - np.array([0, 0, 40, 0], dtype=np.float32), 0.95)
+    detector = Detector([[]] * 21, {6: [half, one]})
+    out, _ = looks(detector.truth, stirred(FAINTER), detector)
+    assert out[6].faces == [one]
+
+
 @given(st.lists(st.tuples(st.integers(0, 87), st.integers(0, 159), st.floats(0, 2)), max_size=12))
 def test_what_stirs_lies_in_a_part(places: list[tuple[int, int, float]]) -> None:
     stirs = np.zeros((88, 160), dtype=np.float32)

@@ -164,9 +164,34 @@ def test_a_frame_is_the_same_for_all_threads_that_ask_at_once(film: clips.Clip, 
 
 
 def test_films_of_few_frames_a_second_are_looked_at_more_closely() -> None:
-    assert [interval_of("adaptive", fps, showing=False) for fps in (1, 5, 10, 15, 24, 30, 60)] == [1, 1, 1, 2, 3, 4, 4]
-    assert interval_of(6, 30, showing=False) == 6
-    assert {interval_of(every, 30, showing=True) for every in ("adaptive", 6)} == {1}
+    assert [interval_of("adaptive", fps, 12, showing=False) for fps in (1, 5, 10, 15, 24, 30, 60)] == [
+        1,
+        1,
+        1,
+        2,
+        3,
+        4,
+        4,
+    ]
+    assert interval_of(6, 30, 12, showing=False) == 6
+    assert {interval_of(every, 30, 12, showing=True) for every in ("adaptive", 6)} == {1}
+
+
+@pytest.mark.parametrize(("hold", "ahead"), [(0, 0), (1, 0), (0, 2), (1, 1), (3, 3)])
+@pytest.mark.parametrize("every", ["adaptive", 5])
+def test_a_face_that_stands_still_is_covered_however_short_it_is_held(
+    every: Any, hold: int, ahead: int, tmp_path: Path
+) -> None:
+    """Frames that nobody looked at aren't frames in which it was missed: no more of them than hold and look-ahead bridge."""
+    still = clips.film(640, 360, shots="b").pictures[20]
+    source, target = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    clips.write([still] * 14, source)
+    anonymizer = Anonymizer(clips.Black(), finder=FilmFinder(640))
+    result = anonymize_video(source, target, anonymizer, VideoOptions(every=every, hold=hold, look_ahead=ahead))
+    assert result.frames == 14
+    (first, *others) = [(picture < 16).all(axis=2).mean() for picture in clips.read(target)[0]]
+    assert first > 0.02
+    assert min(others) > 0.8 * first
 
 
 def test_the_measure_sees_what_is_bare(film: clips.Clip) -> None:

@@ -40,7 +40,7 @@ from fdf.anonymize.video import FilmFinder, VideoOptions, anonymize_video
 method = Black() if {method!r} == "black" else {method!r}
 anonymizer = Anonymizer(method, finder=FilmFinder({side}))
 result = anonymize_video({source!r}, Path({target!r}), anonymizer, VideoOptions(every={every!r}))
-print(f"looked at {{result.looked}} of {{result.frames}} frames")
+print(f"looked at {{result.looked}} of {{result.frames}} frames, and {{result.parts}} parts of others")
 """
 
 

@@ -33,6 +33,7 @@ _ROUNDED = 0.5  # grey levels
 _LEVELS = (0.25, 0.4, 0.55, 0.75, 1.0)  # of `stir`: the lowest at which few enough pixels stir decides
 _ROOM = 12  # pixels of a thumbnail round what stirs: a face may be larger than what shows of it
 _LEAST_PART = 32  # pixels of a thumbnail on a side
+_SLIPS = 4  # pixels of a thumbnail by which the middles of two parts round one thing may differ
 _MOST = 0.25  # of a frame: from here on it is no dearer to look at the whole
 
 
@@ -117,12 +118,37 @@ def _around(stirred: Map, level: float) -> list[_Part]:
 
 
 def _filled_up(chosen: list[_Part], others: list[_Part], stirred: Map, room: float) -> list[_Part]:
-    """Those that stir most of the others, too, as far as there is room: some specks of noise must not hide somebody."""
-    for box in sorted(others, key=lambda box: -float(stirred[box[1] : box[3], box[0] : box[2]].max())):
-        apart = [one for one in chosen if (one[:2] < box[:2]).any() or (one[2:] > box[2:]).any()]
-        if _area(together := [*apart, box]) <= room:
-            chosen = together
+    """Those that stir most of the others, too, as far as there is room: some specks of noise must not hide somebody.
+
+    Of one that is too large, since specks are near each other, the part round what stirs most in it.
+    """
+    for box in sorted(others, key=lambda box: -float(_of(stirred, box).max())):
+        for part in (box, _peak(stirred, box)):
+            apart = [one for one in chosen if not _inside(one, part)]
+            if _area(together := [*apart, part]) <= room:
+                if not any(_inside(part, one) for one in apart):
+                    chosen = together
+                break
     return chosen
+
+
+def _of(stirred: Map, box: _Part) -> Map:
+    return stirred[box[1] : box[3], box[0] : box[2]]
+
+
+def _peak(stirred: Map, box: _Part) -> _Part:
+    """The least part round what stirs most in a box."""
+    height, width = stirred.shape
+    inside = _of(stirred, box)
+    y, x = np.unravel_index(int(inside.argmax()), inside.shape)
+    size = np.minimum(_LEAST_PART, [width, height])
+    start = np.clip(box[:2] + np.array([x, y]) - size // 2, 0, [width, height] - size)
+    return np.concatenate([start, start + size])
+
+
+def _inside(one: _Part, other: _Part) -> bool:
+    """Whether one box lies in another, give or take what a least part is widened by."""
+    return bool((one[:2] >= other[:2] - _SLIPS).all() and (one[2:] <= other[2:] + _SLIPS).all())
 
 
 def _area(boxes: Sequence[_Part]) -> float:

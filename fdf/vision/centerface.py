@@ -23,6 +23,7 @@ from fdf.vision.zoo import Model, model, path_of
 _STRIDE = 4  # of the heat map
 _MULTIPLE = 32  # the network wants sides that are multiples of this
 _PART = 64  # parts of pictures come in multiples of this
+_SMALL_PART = 128  # and have as much in the second pass at least: in 64 pixels it sees too little around a face
 _KEPT = 4_000_000  # numbers: a picture of 1280 × 960
 _CHUNK = 8  # pictures of one size held as floats at once
 
@@ -115,13 +116,14 @@ class CenterFace:
         height, width = picture.shape[:2]
         if not (0 <= part.x0 < part.x1 <= width and 0 <= part.y0 < part.y1 <= height):
             raise ValueError(f"Expected a part of a picture of {width} × {height} pixels, got {tuple(part)}.")
-        scales = [self._scale(width, height)]
+        longest = max(width, height)
+        passes = {self._scale(width, height): _PART, self._side(longest) / longest: _PART}  # one, if there are no tiles
         if self.config.second_pass:
-            scales.append(self._small_side(max(width, height)) / max(width, height))
+            passes[self._small_side(longest) / longest] = _SMALL_PART
         found = []
-        for scale in scales:
-            x0, x1, columns = _filled(part.x0, part.x1, width, scale)
-            y0, y1, rows = _filled(part.y0, part.y1, height, scale)
+        for scale, least in passes.items():
+            x0, x1, columns = _filled(part.x0, part.x1, width, scale, least)
+            y0, y1, rows = _filled(part.y0, part.y1, height, scale, least)
             view = _View(0, Part(x0, y0, x1, y1), columns, rows)
             outputs = self._run([picture], [view])
             found.append(_decode([output[0] for output in outputs], view, self.config.score))
@@ -187,9 +189,12 @@ def _network_size(width: int, height: int, side: int) -> tuple[int, int]:
     return w, h
 
 
-def _filled(start: int, stop: int, length: int, scale: float) -> tuple[int, int, int]:
-    """An interval of a picture, widened inside of it to what fills the network's input; and how much that is."""
-    side = max(1, -(-round((stop - start) * scale) // _PART)) * _PART
+def _filled(start: int, stop: int, length: int, scale: float, least: int = _PART) -> tuple[int, int, int]:
+    """An interval of a picture, widened inside of it to what fills the network's input; and how much that is.
+
+    No less than `least`, unless that is more than the picture has.
+    """
+    side = max(least, -(-round((stop - start) * scale) // _PART) * _PART)
     wide = min(length, max(stop - start, round(side / scale)))
     if wide == length:  # there is no more to see: as in a look at the whole
         side = max(_MULTIPLE, round(length * scale / _MULTIPLE) * _MULTIPLE)

@@ -151,10 +151,14 @@ def test_what_stirs_as_a_face_does_and_is_none_means_looks_at_all_between() -> N
 
 def test_where_much_stirs_faintly_it_is_noise_and_where_it_stirs_strongly_the_whole_is_looked_at() -> None:
     faint = np.full((88, 160), 0.9, dtype=np.float32)
-    assert parts(faint) == []
+    ((x0, y0, x1, y1),) = parts(faint) or [(0, 0, 0, 0)]
+    assert (x1 - x0, y1 - y0) == (32, 32), "no more than a sample"
+    faint[40, 60] = 0.95
+    ((x0, y0, x1, y1),) = parts(faint) or [(0, 0, 0, 0)]
+    assert (x0, y0, x1, y1) == (44, 24, 76, 56), "round what stirs most"
     faint[40, 60] = 1.2
     ((x0, y0, x1, y1),) = parts(faint) or [(0, 0, 0, 0)]
-    assert (x0, y0, x1 - x0, y1 - y0) == (45, 25, 32, 32), "round what stirs more than that"
+    assert (x0, y0, x1, y1) == (44, 24, 76, 56), "round what stirs as a face would"
     assert parts(np.full((88, 160), 1.1, dtype=np.float32)) is None
     assert parts(np.full((88, 160), 0.24, dtype=np.float32)) == []
 
@@ -196,7 +200,21 @@ def test_what_stirs_lies_in_a_part(places: list[tuple[int, int, float]]) -> None
         area += (x1 - x0) * (y1 - y0)
     assert seen[stirs >= 1].all()
     assert area <= 0.25 * stirs.size
-    assert boxes is None or len(boxes) > 0 or stirs.max() < 1
+    assert (boxes == []) == (stirs.max() < 0.25)
+
+
+@given(st.integers(0, 10_000), st.floats(0.2, 0.9))
+def test_what_stirs_most_lies_in_a_part_whatever_the_noise(seed: int, most: float) -> None:
+    import cv2
+
+    random = np.random.default_rng(seed)
+    stirs = np.abs(cv2.GaussianBlur(random.normal(size=(88, 160)).astype(np.float32), (0, 0), random.uniform(0.5, 3)))
+    stirs *= most / stirs.max()
+    boxes = parts(stirs)
+    assert boxes is not None
+    y, x = np.unravel_index(int(stirs.argmax()), stirs.shape)
+    assert any(x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in boxes) == (most >= 0.25)
+    assert sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes) <= 0.25 * stirs.size
 
 
 def test_both_sides_of_a_cut_are_looked_at_and_a_flash_is_none() -> None:

@@ -23,8 +23,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from fdf.cli.memory import few_heaps  # noqa: E402
-
 
 def repeated(short: Path, long: Path, frames: int, fps: int) -> None:
     """A film of so many frames out of the packets of a short one, which has no frame that waits for a later one."""
@@ -66,7 +64,6 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1280, help="long side at which frames are looked at, pixels")
     parser.add_argument("--policy", action="store_true")
     wanted = parser.parse_args()
-    few_heaps()  # as `fdf anonymize` does
 
     from fdf.anonymize.image import Anonymizer
     from fdf.anonymize.policy import load_policy

@@ -107,14 +107,15 @@ class Following:
                 if self._jury is not None:
                     self._jury.reach = config.look_ahead
                 tracker = Tracker(config, self._source.size)
+                fps, reach = float(self._source.fps), config.hold + config.look_ahead
+                interval = interval_of(every, fps, reach, showing=self._jury is not None)
                 looking = Looking(
                     lambda index, parts: pool.submit(self._detect, self._slots[index], parts),
-                    interval=interval_of(
-                        every, float(self._source.fps), config.hold + config.look_ahead, showing=self._jury is not None
-                    ),
+                    interval=interval,
                     adaptive=every == "adaptive",
                     size=self._source.size,
-                    ahead=self._workers + 1,
+                    # All frames between looks under way wait in memory.
+                    ahead=max(1, (self._workers + 1) * ADAPTIVE // max(interval, ADAPTIVE)),
                 )
             yield from self._tracked(tracker, looking.add(slot.index, thumbnail))
         if looking is not None and tracker is not None:

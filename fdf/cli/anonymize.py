@@ -16,7 +16,6 @@ from fdf.cli import anonymize_options as an
 from fdf.cli.anonymize_film import Films, say_forgotten
 from fdf.cli.anonymize_progress import progress
 from fdf.cli.anonymize_report import say_drawn, tell
-from fdf.cli.memory import few_heaps
 from fdf.cli.output import JsonOption, terminated_as_interrupted
 
 if TYPE_CHECKING:
@@ -67,7 +66,6 @@ def anonymize(
 
     The input is never overwritten. A folder can be gone on with after an interruption; exit code 1 if a file in it failed.
     """
-    few_heaps()
     from fdf.anonymize.detection import FaceFinder
     from fdf.anonymize.faces_json import read_faces, write_faces
     from fdf.anonymize.files import Settings

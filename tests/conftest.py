@@ -8,10 +8,16 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 EPOCH = "1700000000"
 """SOURCE_DATE_EPOCH of all builds in tests: columns that hold a time agree, too."""
+
+
+# No test is timed: on a busy machine any example can take longer than Hypothesis' 200 ms, or seconds to make.
+settings.register_profile("fdf", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fdf")
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from fdf.errors import DataError
 from tests.anonymize.donor_folder import SIDE, photo, placed, turned
 
 seeds = st.integers(0, 2**32 - 1)
-few = settings(max_examples=15, deadline=None)
+few = settings(max_examples=15)
 
 
 def test_triangles_cover_the_face_once_and_turn_clockwise() -> None:

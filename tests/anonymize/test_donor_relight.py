@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fdf.anonymize.relight import Lighting, fit_lighting, gains, to_linear, to_srgb
 
-few = settings(max_examples=20, deadline=None)
+few = settings(max_examples=20)
 
 
 def sphere(count: int = 300, seed: int = 0) -> np.ndarray:

@@ -596,7 +596,7 @@ faces = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(found=st.lists(faces, max_size=3, unique_by=lambda one: object() if one.track is None else one.track))
 def test_faces_survive_json(found: list[Face], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("json") / "faces.json"

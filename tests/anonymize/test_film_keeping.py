@@ -74,7 +74,7 @@ def test_a_face_that_the_film_does_not_know_is_told(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "left.jsonl").read_text().splitlines()[0])["width"] == SIZE[0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 300)), max_size=4), min_size=2, max_size=12))
 def test_only_the_chosen_track_is_ever_left_out_and_never_comes_back(
     tmp_path_factory: Any, rows: list[list[tuple[int, int]]]

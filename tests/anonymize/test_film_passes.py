@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -517,7 +517,6 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         max_size=4,
     )
 )
-@settings(deadline=None)
 def test_whoever_shares_a_number_is_one_person(films: list[Path], commands: list[list[tuple[int, list[int]]]]) -> None:
     """Whatever films come together in whatever commands, and whichever tracks of them."""
     owners: dict[int, int] = {}

@@ -158,7 +158,7 @@ def test_a_bad_look_that_is_near_says_nothing() -> None:
     assert spans(judged(frames, Jury(found, "", REACH))) == list(range(43))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.sampled_from([ADA, ADA, ADA, ADA, ADA, ADA, BEN, CARL, DARK, None]), min_size=1, max_size=60))
 def test_nobody_but_who_is_allowed_is_ever_shown(colours: list[Any]) -> None:
     shown = spans(judged([[one] for one in colours], Jury(made(denied=False), "", REACH)))
@@ -222,7 +222,7 @@ def test_a_numbered_track_of_someone_allowed_comes_back_when_they_are_recognized
     assert spans(judged([[BEN]] * 30 + [[ADA]] * 30, jury)) == [*range(20), *range(40, 59)]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.sampled_from([ADA, ADA, ADA, ADA, ADA, ADA, BEN, CARL, None, None]), min_size=1, max_size=60))
 def test_a_numbered_track_shows_who_it_began_with(colours: list[Any]) -> None:
     colours = [ADA, *colours]

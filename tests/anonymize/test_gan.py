@@ -145,7 +145,7 @@ def nothing_is_left(method: Gan, picture: np.ndarray, faces: list[Face], kind: R
     return done
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(0, 2**32 - 2),
     st.sampled_from(["face", "head"]),
@@ -168,7 +168,7 @@ class Flat:
         return [Replacement(first), *[Replacement(None, "not the first")] * (len(jobs) - 1)]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32 - 2), st.sampled_from(["face", "head"]), st.floats(-60, 60), st.floats(-60, 60))
 def test_as_a_fallback_it_sees_nothing_of_faces_that_others_have_hidden(
     gan: Gan, seed: int, kind: RegionName, across: float, down: float

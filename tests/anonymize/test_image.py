@@ -25,7 +25,7 @@ boxes = st.tuples(st.floats(-20, 90), st.floats(-20, 70), st.floats(3, 60), st.f
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(boxes, max_size=4), st.sampled_from(["solid", "blur", "pixelate"]), st.integers(0, 99))
 def test_pixels_outside_stay_and_inside_go(faces: list[Face], method: str, seed: int) -> None:
     picture = noise(80, 100, seed)
@@ -46,7 +46,7 @@ def test_pixels_outside_stay_and_inside_go(faces: list[Face], method: str, seed:
     assert result.counts["fell_back"] == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(boxes, min_size=1, max_size=4), st.integers(0, 99))
 def test_solid_says_nothing_of_the_face(faces: list[Face], seed: int) -> None:
     """Two pictures that differ only inside the cores come out the same."""

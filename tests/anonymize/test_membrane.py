@@ -13,7 +13,7 @@ SIDE = 48
 seeds = st.integers(0, 2**32 - 1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seeds, st.integers(3, 40), st.integers(3, 40))
 def test_filling_never_looks_at_what_is_unknown(seed: int, height: int, width: int) -> None:
     rng = np.random.default_rng(seed)
@@ -44,7 +44,7 @@ def step(picture: np.ndarray, hole: np.ndarray) -> float:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seeds)
 def test_matching_looks_at_seen_pixels_only_and_changes_the_hole_only(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -228,7 +228,7 @@ def test_a_profile_of_another_colour_space_is_dropped() -> None:
     assert "colour profile damaged or of another colour space: left out" in report.notes
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.binary(max_size=300), st.sampled_from([b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF", b"GIF89a", b"II*\0", b"BM"])
 )
@@ -237,7 +237,7 @@ def test_the_inventory_never_fails(tail: bytes, magic: bytes) -> None:
     inventory(tail)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**9), st.integers(0, 255))
 def test_damaged_metadata_does_not_keep_a_picture_from_being_read(at: int, value: int) -> None:
     data = bytearray(loaded_jpeg(smooth()))

@@ -45,7 +45,7 @@ def test_every_method_fulfils_the_protocol(name: str) -> None:
     assert method.replace(picture, []) == []
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["blur", "pixelate", "solid"]), st.floats(10, 70))
 def test_nothing_finer_than_a_cell_gets_through(seed: int, name: str, size: float) -> None:
     """Shuffle the pixels within every cell: the result is the same to the last bit."""

@@ -54,7 +54,7 @@ def yes(verdict: Verdict) -> bool:
     return verdict.kind == "yes"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(vectors, persons, persons, persons)
 def test_who_is_shown_is_near_enough_and_everybody_else_farther(one: Any, a: Any, o: Any, d: Any) -> None:
     found = judge(view(one), named("a", a), named("o", o), named("d", d), LIMITS)
@@ -71,7 +71,7 @@ def test_who_is_shown_is_near_enough_and_everybody_else_farther(one: Any, a: Any
         assert found.kind == "deny"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(vectors, persons, persons, persons, vectors, st.data())
 def test_more_denied_or_less_allowed_never_shows_more(
     one: Any, a: Any, o: Any, d: Any, more: Any, data: st.DataObject
@@ -86,7 +86,7 @@ def test_more_denied_or_less_allowed_never_shows_more(
         assert yes(before) or not yes(less)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(vectors, persons, persons, persons, st.randoms())
 def test_the_order_of_people_changes_nothing(one: Any, a: Any, o: Any, d: Any, random: Any) -> None:
     sides = [named("a", a), named("o", o), named("d", d)]

@@ -46,7 +46,7 @@ def run(method: Any, picture: Any, **settings: Any) -> Any:
     return Anonymizer(method, salt="s", **settings)(picture, Bright().find(picture))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from([ADA, BEN, CARL, DORA]), min_size=1, max_size=9), st.integers(1, 5), st.booleans())
 def test_what_is_shown_is_far_from_everybody_or_grey(colours: Any, tries: int, protect: bool) -> None:
     protected = {"carl": [np.float32(CARL) / 255]} if protect else {}

@@ -153,7 +153,7 @@ def test_without_look_ahead_nobody_is_recognized() -> None:
     assert spans(judged([[ADA]] * 20, Jury(made(), "", 0), 0)) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from([ADA, ADA, ADA, BEN, CARL, DARK, None]), min_size=1, max_size=60))
 def test_whoever_is_shown_was_recognized_before_and_after(colours: list[Any]) -> None:
     jury = Jury(made(), "", REACH)

@@ -63,7 +63,7 @@ def walks(draw: st.DrawFn) -> list[Face]:
 
 
 @given(walk=walks(), start=st.integers(0, 45), length=st.integers(1, 15))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_dropping_up_to_hold_findings_leaves_every_frame_covered(walk: list[Face], start: int, length: int) -> None:
     frames = [[f] for f in walk]
     for index in range(start, min(start + length, len(frames))):
@@ -76,7 +76,7 @@ def test_dropping_up_to_hold_findings_leaves_every_frame_covered(walk: list[Face
 
 
 @given(walk=walks(), missed=st.sets(st.integers(0, 59), max_size=30), jitter=st.integers(0, 2**16))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_scattered_misses_and_jitter_leave_nothing_bare(walk: list[Face], missed: set[int], jitter: int) -> None:
     rng = np.random.default_rng(jitter)
     frames: list[list[Face] | None] = []
@@ -94,7 +94,7 @@ def test_scattered_misses_and_jitter_leave_nothing_bare(walk: list[Face], missed
     seed=st.integers(0, 2**16),
     missed=st.sets(st.integers(0, 59), max_size=20),
 )
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_the_order_of_faces_makes_no_difference(walks_: list[list[Face]], seed: int, missed: set[int]) -> None:
     shift = [np.array([300 * k - 450, 0] * 2, dtype=np.float32) for k in range(len(walks_))]
     frames = [

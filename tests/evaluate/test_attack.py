@@ -114,7 +114,7 @@ def test_few_people_have_no_parrot_and_a_plain_metric() -> None:
     assert np.isfinite(learned.metric(still)).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(people=st.integers(1, 60), folds=st.integers(1, 9), seed=st.integers(0, 99))
 def test_everybody_is_in_one_fold_with_somebody_else(people: int, folds: int, seed: int) -> None:
     parts = people_folds(people, folds, seed)
@@ -126,7 +126,7 @@ def test_everybody_is_in_one_fold_with_somebody_else(people: int, folds: int, se
     assert (parts == people_folds(people, folds, seed)).all()
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 99))
 def test_what_the_parrot_says_of_a_fold_does_not_depend_on_the_order_within_it(seed: int) -> None:
     """Nobody is in training and in test: whoever is tested can't move the metric, so garbage there stays there."""

@@ -36,7 +36,7 @@ def slow_kernel(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @given(SETS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_frechet_is_the_printed_formula(sets: tuple[int, int, int, int]) -> None:
     n, m, d, seed = sets
     a, b = rows(n, d, seed), rows(m, d, seed + 1, 2.0) + 0.5
@@ -45,7 +45,7 @@ def test_frechet_is_the_printed_formula(sets: tuple[int, int, int, int]) -> None
 
 
 @given(SETS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_frechet_is_symmetric_never_negative_and_zero_for_one_set(sets: tuple[int, int, int, int]) -> None:
     n, m, d, seed = sets
     a, b = rows(n, d, seed), rows(m, d, seed + 1)
@@ -94,7 +94,7 @@ def test_kernel_distance_is_of_halves_alone_since_pairs_bias_it() -> None:
 
 
 @given(st.tuples(st.integers(2, 8), st.integers(2, 8), st.integers(1, 6), st.integers(0, 10_000)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_kernel_distance_is_the_sum_over_pairs(sets: tuple[int, int, int, int]) -> None:
     n, m, d, seed = sets
     a, b = rows(n, d, seed), rows(m, d, seed + 1) + 0.3

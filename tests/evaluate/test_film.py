@@ -122,7 +122,7 @@ def test_the_rule_is_that_of_the_exposure_test(clip: clips.Clip) -> None:
     assert 0.1 < min(shares) < max(shares) < 0.7
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(share=st.floats(0, 1), seed=st.integers(0, 9))
 def test_what_remains_follows_what_is_uncovered(share: float, seed: int) -> None:
     """The upper part of a face of noise stays: so much remains, but for the windows at the edge."""

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="fdf.gan needs the extra [torch]")
 from fdf.gan.conditions import _banded, _pooled  # noqa: E402
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(side=st.integers(1, 24), width=st.integers(1, 8), seed=st.integers(0, 99))
 def test_a_gpu_pools_what_a_cpu_multiplies(side: int, width: int, seed: int) -> None:
     values = torch.randn(2, 3, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))

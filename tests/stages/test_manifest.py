@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fdf.consent.licenses import LICENSES, find_license
@@ -184,7 +184,6 @@ FACES_OF_PHOTOS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(FACES_OF_PHOTOS, st.integers(1, 4), st.randoms())
 def test_a_shard_holds_one_rights_class_and_one_split_and_no_more_faces_than_it_may(
     photos: list[tuple[str, str, int]], shard_faces: int, chance: random.Random

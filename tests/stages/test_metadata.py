@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -268,7 +268,6 @@ ROWS = st.lists(st.fixed_dictionaries({}, optional={
 }), max_size=8)  # fmt: skip
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(ROWS, st.booleans())
 def test_every_record_is_kept_or_dropped_once(rows: list[dict[str, Any]], location: bool) -> None:
     result = metadata(*(record(line, **row) for line, row in enumerate(rows)), keep_location=location)

@@ -83,7 +83,7 @@ def test_no_partitions_are_an_empty_table() -> None:
     assert read_tables([], DROPPED, ["reason"]).num_rows == 0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.binary(max_size=3000), max_size=8))
 def test_originals_come_back_untouched(tmp_path_factory: pytest.TempPathFactory, blobs: list[bytes]) -> None:
     root = tmp_path_factory.mktemp("archive")

@@ -52,7 +52,7 @@ def contents(out):
 
 
 @given(st.integers(1, 60), st.integers(1, 4), st.sampled_from(["portrait", "group", "crowd"]), st.integers(0, 999_999))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_everybody_is_in_as_many_photos_as_asked_and_families_never_mix(people, shots, scene, seed):
     request = source.Request(people, shots, 64, scene, seed)
     made = list(source.plans(request))

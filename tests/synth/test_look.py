@@ -70,7 +70,7 @@ def test_fingers_bend_to_the_palm(thumb):
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_necks_turn_no_further_than_they_can(number):
     shot = make_shot(make_identity(5, number, PeopleConfig()), 0, SynthRecipe())
     assert abs(shot.yaw * (1 - shot.body) - shot.turn) <= 50 + 1e-6

@@ -61,7 +61,6 @@ def test_subdivision_keeps_the_shape_and_its_normals_point_outwards(level):
 
 
 @given(st.floats(-89, 89), st.floats(-60, 60), st.floats(-80, 80), st.floats(-30, 30), st.floats(-25, 25))
-@settings(deadline=None)
 def test_pose_of_the_composed_rotation_is_the_pose_that_was_drawn(yaw, pitch, roll, aside, above):
     rotation = axis_rotation(2, -roll) @ axis_rotation(1, yaw) @ axis_rotation(0, -pitch)
     frame = axis_rotation(1, aside) @ axis_rotation(0, above)
@@ -95,7 +94,7 @@ def test_streams_depend_on_names_only():
 
 
 @given(st.integers(0, 999_999), st.integers(0, 10_000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_people_are_within_their_ranges_and_stay_who_they_are(seed, number):
     recipe = SynthRecipe()
     person = make_identity(seed, number, recipe.people)

@@ -54,7 +54,7 @@ def test_lossless_formats_give_the_same_pixels_and_hash(kind):
 
 
 @given(orientation=st.integers(1, 8), kind=st.sampled_from(["PNG", "TIFF", "WEBP"]))
-@settings(max_examples=24, deadline=None)
+@settings(max_examples=24)
 def test_every_exif_orientation_gives_the_same_upright_pixels(orientation, kind):
     # How a camera that was held so would have stored NOISE: the inverse of what EXIF tells a viewer to do.
     stored = {
@@ -108,7 +108,7 @@ def test_cut_files_are_truncated(kind, share):
 
 
 @given(cut=st.integers(0, 5000), kind=st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_cut_gives_the_picture_or_a_picture_error(cut, kind):
     data = encoded(Image.fromarray(NOISE), kind)
     got = outcome(data[:cut])
@@ -120,7 +120,7 @@ def test_any_cut_gives_the_picture_or_a_picture_error(cut, kind):
     byte=st.integers(0, 255),
     kind=st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_flipped_byte_gives_a_picture_or_a_picture_error(at, byte, kind):
     data = bytearray(encoded(Image.fromarray(NOISE), kind))
     data[at % len(data)] = byte

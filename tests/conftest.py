@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,10 @@ EPOCH = "1700000000"
 # No test is timed: on a busy machine any example can take longer than Hypothesis' 200 ms, or seconds to make.
 settings.register_profile("fdf", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fdf")
+
+# What a script starts in its background ignores Ctrl-C, and so do its children: tests that send one would wait in vain.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -153,7 +153,12 @@ def test_interrupted_while_a_server_keeps_silent_it_ends_at_once(small_recipe, t
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        try:
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()  # one that hears nothing must not live on beside other tests
+            process.wait()
+            process.stderr.close()
     assert process.returncode == 130, errors
     assert "run the same command again" in errors
     assert not list(out.rglob("*.part-*"))

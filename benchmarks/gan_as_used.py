@@ -28,9 +28,16 @@ FACIAL: Final = 3  # nose and eyes come first
 BATCH: Final = 16
 
 
+def first(keypoints: Floats, count: int) -> Floats:
+    """The first ones; the others are absent."""
+    kept = keypoints.copy()
+    kept[..., count:, :] = 0
+    return kept
+
+
 def region_mask(box: Floats, keypoints: Floats, resolution: int) -> Floats:
-    """What the anonymizer hides of a crop, float32 (R, R)."""
-    region = region_of(Face(box=box, keypoints=keypoints), "face", resolution, resolution)
+    """What the anonymizer hides of a crop, float32 (R, R). A region holds known ears; the anonymizer doesn't know them."""
+    region = region_of(Face(box=box, keypoints=first(keypoints, FACIAL)), "face", resolution, resolution)
     mask = np.zeros((resolution, resolution), dtype=np.float32)
     if region is not None:
         mask[region.slices][region.alpha > 0] = 1
@@ -60,12 +67,11 @@ def main() -> None:
         "| hole | hidden | keypoints | CenterFace finds | BlazeFace finds | mesh is sure |\n|---|---|---|---|---|---|"
     )
     for name, masks in holes.items():
-        for count in (len(keypoints[0]), FACIAL):
-            given = known_points(keypoints)
-            given[:, count:] = 0
+        for count in (keypoints.shape[1], FACIAL):
+            given = known_points(first(keypoints, count))
             drawn = [
                 generator.generate(pictures[part], boxes[part], given[part], z[part], masks=masks[part])
-                for part in (slice(first, first + BATCH) for first in range(0, len(places), BATCH))
+                for part in (slice(start, start + BATCH) for start in range(0, len(places), BATCH))
             ]
             seen = eyes.look(list(np.concatenate(drawn)), boxes, embed=False)
             shares = " | ".join(f"{share.mean():.1%}" for share in (seen.centerface, seen.blazeface, seen.clear))

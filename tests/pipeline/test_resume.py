@@ -146,19 +146,17 @@ def test_interrupted_while_a_server_keeps_silent_it_ends_at_once(small_recipe, t
         )
         overrides = [f'fetch.allowed_hosts=["{host}"]', 'fetch.candidates=["mirror"]']
         arguments = [word for override in overrides for word in ("--set", override)]
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [*command(path, out), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        while not (out / "fetch").is_dir():
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        try:
-            _, errors = process.communicate(timeout=60)
-        finally:
-            process.kill()  # one that hears nothing must not live on beside other tests
-            process.wait()
-            process.stderr.close()
+        ) as process:
+            while not (out / "fetch").is_dir():
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            try:
+                _, errors = process.communicate(timeout=60)
+            finally:
+                process.kill()  # one that hears nothing must not live on beside other tests
     assert process.returncode == 130, errors
     assert "run the same command again" in errors
     assert not list(out.rglob("*.part-*"))

@@ -205,7 +205,7 @@ def test_bad_json_line_is_one_row_and_the_rest_is_read(tmp_path: Path, bad: byte
     assert (found[2]["download_url"], found[2]["license_name"]) == ("2", "\ufffd")
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.sampled_from([b"url,license,author\n", b'{"url": "u", "license": "l"}\n']),
     st.lists(
@@ -221,7 +221,7 @@ def test_any_bytes_are_rows_however_they_are_cut(tmp_path: Path, head: bytes, pi
     assert read(source, rows).equals(whole)
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.sampled_from([as_csv, as_json, as_parquet]),
     st.lists(

@@ -171,7 +171,7 @@ def test_encodings_that_are_wrong_keep_the_row(tmp_path: Path) -> None:
     assert row["photo_id"] == "1474437500"  # the byte-order mark is gone
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.lists(
         st.sampled_from([b"\n", b"\r\n", b"\t", b"\x00", b"%", b"+", line(23), line(25), b"\t" * 22])
@@ -195,7 +195,7 @@ def test_lines_in_are_rows_out_however_they_are_cut(tmp_path: Path, pieces: list
         assert problem is not None or width in (23, 25)
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.lists(st.text(max_size=12).filter(lambda text: "\x00" not in text and "&" not in text), min_size=1, max_size=6)
 )

@@ -103,7 +103,14 @@ def table(name: str, pictures: list[Pixels], truths: list[Truth]) -> None:
             np.linalg.norm(ways["face mesh"][t.picture][j, k] - ways["CenterFace"][t.picture][j, k]) / t.height * 100
             for t, j in pairs
         ]
-        print(f"{point}: face mesh and CenterFace lie {np.median(apart):.1f} % apart (median)")
+        below = {
+            way: np.median([(ways[way][t.picture][j, k] - t.points[k])[1] / t.height * 100 for t, j in pairs])
+            for way in ("face mesh", "CenterFace")
+        }
+        print(
+            f"{point}: face mesh and CenterFace lie {np.median(apart):.1f} % apart (median); below the truth "
+            + ", ".join(f"{way} {value:+.1f} %" for way, value in below.items())
+        )
     sure = [(t, keys[t.picture].points[j]) for t, j in pairs]
     for names, ks in (("ears", (3, 4)), ("shoulders", (5, 6))):
         for low, high in ((0, 0.3), (0.3, 0.5), (0.5, 1.01)):

@@ -1,14 +1,15 @@
 """How real the made-up people are to models that were trained on real ones, and how exact their truth.
 
     fdf synth CORPUS --people 250 --shots 2 --size 256 --seed 900
-    python benchmarks/synth.py CORPUS [--recognizer MobileFaceNet.onnx] [--speed 20]
+    python benchmarks/synth.py CORPUS [--recognizer MobileFaceNet.onnx] [--photos DIR] [--speed 20]
 
 Recall: faces that a hit covers with IoU ≥ 0.4 (dlib HOG, whose boxes end at the brows: 0.3). Points: distance of a
 detector's eyes and nose from the truth, in percent of the height of the truth's box, and its mean by axis (x right, y
 down): a truth without bias has none. Identity: distances of embeddings between faces of one person and of different
 people, for faces that are at most 30 % covered; TAR at 1 % FAR, and different pairs under the recognizer's limit. Pose:
-`fdf.vision` against the truth. Speed: fresh photos in this process, CPU seconds each after the first, and the largest
-memory of the process.
+`fdf.vision` against the truth. Contrast: standard deviation of grey by size of detail (between Gaussians of two widths)
+over mean grey, in aligned faces, median; beside it that of `--photos`, a folder with real people. Speed: fresh photos in
+this process, CPU seconds each after the first, and the largest memory of the process.
 """
 
 from __future__ import annotations
@@ -139,6 +140,44 @@ def mesh_points(items: list[Item], keypointer: BundledKeypoints, detector: Cente
     return found_rows
 
 
+def aligned(pixels: Pixels, five: np.ndarray) -> Pixels:
+    """The face in ArcFace's chip (112, 112, 3): similarity of its five points to the chip's."""
+    target, have = ARCFACE / 112, np.asarray(five, dtype=float)
+    za, zb = (p[:, 0] + 1j * p[:, 1] for p in (target - target.mean(axis=0), have - have.mean(axis=0)))
+    factor = (za.conj() @ zb) / (za.conj() @ za).real
+    centre = complex(*have.mean(axis=0)) + (0.5 + 0.5j - complex(*target.mean(axis=0))) * factor
+    return sample(pixels, Square(centre.real, centre.imag, abs(factor), float(np.angle(factor))), 112)
+
+
+def contrast(chips: list[Pixels]) -> str:
+    """Median by size of detail: below σ 1, 1–2, 2–4, 4–8 and 8–16 pixels of the chip, in percent of its mean grey."""
+    import cv2
+
+    rows = []
+    for chip in chips:
+        before = chip.mean(axis=2, dtype=np.float32)
+        inside = (slice(16, 104), slice(12, 100))
+        mean, row = before[inside].mean(), []
+        for sigma in (1, 2, 4, 8, 16):
+            after = cv2.GaussianBlur(before, (0, 0), sigma)
+            row.append(100 * (before - after)[inside].std() / mean)
+            before = after
+        rows.append(row)
+    return " / ".join(f"{value:.1f}" for value in np.median(rows, axis=0)) + f" % (n {len(rows)})"
+
+
+def photographed(folder: Path, detector: CenterFace) -> list[Pixels]:
+    """Aligned faces of 60 pixels and more in the pictures of a folder and of its folders."""
+    chips = []
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"}):
+        pixels = decode(path.read_bytes()).pixels
+        (found,) = detector.detect([pixels])
+        for box, score, five in zip(found.boxes, found.scores, found.landmarks5, strict=True):
+            if box[3] - box[1] >= 60 and score >= 0.6:
+                chips.append(aligned(pixels, five))
+    return chips
+
+
 def second_recognizer(path: Path) -> Callable[[Item], np.ndarray | None]:
     """MobileFaceNet of 192 numbers, cosine distance; weights are the user's own."""
     import onnxruntime
@@ -148,11 +187,7 @@ def second_recognizer(path: Path) -> Callable[[Item], np.ndarray | None]:
     def embed(item: Item) -> np.ndarray | None:
         if item.face is None or item.face.landmarks5 is None:
             return None
-        target, have = ARCFACE / 112, np.asarray(item.face.landmarks5, dtype=float)
-        za, zb = (p[:, 0] + 1j * p[:, 1] for p in (target - target.mean(axis=0), have - have.mean(axis=0)))
-        factor = (za.conj() @ zb) / (za.conj() @ za).real
-        centre = complex(*have.mean(axis=0)) + (0.5 + 0.5j - complex(*target.mean(axis=0))) * factor
-        chip = sample(item.pixels, Square(centre.real, centre.imag, abs(factor), float(np.angle(factor))), 112)
+        chip = aligned(item.pixels, item.face.landmarks5)
         batch = np.repeat(((chip.astype(np.float32) - 127.5) / 128)[None], 2, axis=0)
         vector = session.run(None, {"input": batch})[0][0]
         return np.asarray(vector / np.linalg.norm(vector))
@@ -233,6 +268,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path, nargs="?")
     parser.add_argument("--recognizer", type=Path)
+    parser.add_argument("--photos", type=Path)
     parser.add_argument("--speed", type=int, default=0)
     args = parser.parse_args()
     rows: list[tuple[str, str]] = speed(args.speed) if args.speed else []
@@ -262,6 +298,17 @@ def main() -> None:
             for yaw, pitch in ((45, 46), (25, 15)):
                 rows += identity(items, values, name, yaw, pitch)
         rows += pose(items)
+        near = [
+            aligned(item.pixels, item.face.landmarks5)
+            for item in items
+            if item.face is not None
+            and item.face.landmarks5 is not None
+            and abs(item.truth["yaw"]) < 25
+            and item.truth["occluded"] <= 0.3
+        ]
+        rows += [("contrast of faces", contrast(near))]
+        if args.photos:
+            rows += [("contrast of faces in photos", contrast(photographed(args.photos, detector)))]
     for name, value in rows:
         print(f"| {name} | {value} |")
 

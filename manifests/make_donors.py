@@ -136,7 +136,7 @@ def photograph(view: View) -> NDArray[np.uint8]:
     layers = tracer.trace(SAMPLES, int(stream(SEED, "donor", view.person).integers(1 << 30)))
     box = face_box(lens.project(posed.outline))
     x0, y0, x1, y1 = (int(np.clip(value, 0, SIZE)) for value in box)
-    look = Look("none", 0.0, 0.0, 0.0, (1.0, 1.0, 1.0), 0.15, 1.0, 1.0, 0.0, 95)
+    look = Look("none", 0.0, 0.0, 0.0, (1.0, 1.0, 1.0), 0.15, 0.0, 1.0, 1.0, 0.0, 95)
     grey = np.full((SIZE, SIZE, 3), 0.2)
     millimetre = (box[3] - box[1]) / (100 * FACE_SPAN)
     rng = stream(SEED, "donor film", view.person)

@@ -22,6 +22,11 @@ _LUMA: Final = np.array([0.2126, 0.7152, 0.0722])
 _BRIGHTEST: Final = 1.15
 """Highest luminance, before the tone curve, that 97 % of a face may reach: nothing burns out."""
 
+_SURROUNDINGS: Final = 0.03
+"""Standard deviation of what counts as surroundings, over the picture's short side."""
+_NOISE: Final = (0.001, 0.007)
+"""Photos of such sizes are larger ones made smaller, and their noise with them."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -30,6 +35,7 @@ class Look:
     Attributes:
         blur: `none`, `focus`, `motion`; `blur_px` its size.
         noise: standard deviation at middle grey, linear.
+        clarity: how much stronger contrast with the surroundings is made, as cameras and those who edit photos do.
         quality: of the JPEG.
     """
 
@@ -39,6 +45,7 @@ class Look:
     noise: float
     balance: tuple[float, float, float]
     contrast: float
+    clarity: float
     saturation: float
     exposure: float
     vignette: float
@@ -62,9 +69,10 @@ def make_look(config: CameraConfig, light: Light, size: int, rng: np.random.Gene
         blur="none" if not blurred else str(rng.choice(["focus", "motion"])),
         blur_px=float(rng.uniform(0.5, 1.5) * size / 256),
         angle=float(rng.uniform(0, np.pi)),
-        noise=float(np.exp(rng.uniform(np.log(0.002), np.log(0.014))) * (2.2 if night else 1)),
+        noise=float(np.exp(rng.uniform(*np.log(_NOISE))) * (2.2 if night else 1)),
         balance=(float(1 + warm), 1.0, float(1 - warm + rng.normal(0, 0.02))),
         contrast=float(rng.uniform(0, 0.4)),
+        clarity=float(rng.uniform(0.0, 0.3)),
         saturation=float(rng.uniform(0.85, 1.2)),
         exposure=float(np.exp(rng.normal(0, 0.18))),
         vignette=float(max(0.0, rng.normal(0.1, 0.1))),
@@ -99,6 +107,7 @@ def develop(
     picture = picture / (1 + 0.18 * picture) * 1.12
     picture = np.clip(srgb(np.clip(picture, 0, 1.5)), 0, 1)
     picture += look.contrast * (picture * picture * (3 - 2 * picture) - picture)
+    picture += look.clarity * (picture - _gaussian(picture, _SURROUNDINGS * min(width, height)))
     return np.asarray(np.clip(picture, 0, 1) * 255 + 0.5, dtype=np.uint8)
 
 

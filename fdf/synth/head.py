@@ -28,8 +28,9 @@ NECK: Final = np.array([0.0, 6.35, 0.12])
 SHOULDER: Final = np.array([1.68, 5.25, 0.15])
 
 # Points of the base mesh, found as its nearest vertices.
-NOSE_TIP: Final = (0.0, 6.969, 1.669)
-"""Where people and networks put the tip: a little above the foremost point."""
+NOSE_RIDGE: Final = ((0.0, 6.969, 1.669), (0.0, 7.003, 1.652))
+NOSE_TIP: Final = (0.0, 6.986, 1.6605)
+"""Half-way between these two, a little above the foremost point: where people put the tip who label photos (docs/synth.md)."""
 EAR: Final = (0.745, 7.06, 0.43)
 """The ear's canal, beside the tragus: where COCO's annotators put an ear that they see."""
 ACROMION: Final = (1.50, 5.52, 0.05)
@@ -85,8 +86,8 @@ class Head:
     parts: Mapping[str, Ints]
     masks: Mapping[str, Floats]
 
-    def morph(self, weights: Mapping[str, float]) -> Floats:
-        """Base vertices (n, 3) moved by weighted targets, then as a whole so that the skull stays where it was.
+    def morph(self, weights: Mapping[str, float], offsets: Floats | None = None) -> Floats:
+        """Base vertices (n, 3) moved by weighted targets and `offsets` (n, 3), then all together: the skull stays in its place.
 
         Small or old bodies carry their heads lower; hats, scarves and cameras need them in one place.
         """
@@ -95,6 +96,8 @@ class Head:
             if abs(weight) > 1e-4:
                 index, delta = self.targets[name]
                 moved[index] += weight * delta
+        if offsets is not None:
+            moved += offsets
         skull = self.vertices[:, 1] > 6.9
         return np.asarray(moved - (moved[skull] - self.vertices[skull]).mean(axis=0))
 

@@ -89,6 +89,7 @@ class Identity:
         age: years.
         monk: skin tone, 1 (lightest) to 10 (darkest) on the Monk scale, in between too.
         shape: weights of morph targets.
+        spread: how far from the mean, as the recipe has it; the weights of `shape` have it in them.
         hair_young: (3,) linear colour of the hairs that still have pigment.
         greyed: 0–1, share of the hairs of the head that have none.
         curl: 0 straight to 1 tightly curled.
@@ -102,6 +103,7 @@ class Identity:
     age: float
     monk: float
     shape: Mapping[str, float]
+    spread: float
     hair_style: str
     hair_color: str
     hair_young: Floats
@@ -175,6 +177,7 @@ def make_identity(seed: int, number: int, config: PeopleConfig) -> Identity:
         age=age,
         monk=monk,
         shape=shape,
+        spread=config.shape_spread,
         hair_style=style,
         hair_color=color,
         hair_young=np.array(HAIR[young]) * rng.uniform(0.75, 1.3) * (1 + rng.normal(0, 0.05, 3)),

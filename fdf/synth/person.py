@@ -10,8 +10,9 @@ import numpy as np
 from fdf.synth import clothes, facial, hair, wear
 from fdf.synth.expression import morph_weights
 from fdf.synth.eyes import Ball, eye_parts, eyeballs, mouth_parts
+from fdf.synth.freeform import free_form
 from fdf.synth.geometry import Floats, Ints, axis_rotation, normals, rotation_vector, smoothstep, triangles, turn, unit
-from fdf.synth.head import ACROMION, EAR, NECK, NOSE_TIP, Surface, load_head, surface
+from fdf.synth.head import ACROMION, EAR, NECK, NOSE_RIDGE, Surface, load_head, surface
 from fdf.synth.identity import Identity
 from fdf.synth.locks import bands, mass_normal
 from fdf.synth.piece import Part, Piece, one_color
@@ -90,7 +91,7 @@ def pose_person(person: Identity, shot: Shot, placement: Placement, face_pixels:
         face_pixels: height of the face in the picture; decides how finely everything is made.
     """
     head = load_head()
-    base = head.morph({**person.shape, **morph_weights(shot.units, shot.gaze)})
+    base = head.morph({**person.shape, **morph_weights(shot.units, shot.gaze)}, free_form(person))
     skin_surface = surface("skin", 2 if face_pixels >= _FINE_FROM else 1)
     skin = paint(person, skin_surface)
     points = np.asarray(skin_surface.matrix @ base)
@@ -199,7 +200,8 @@ def _keypoints(base: Floats, balls: dict[str, Ball], pose: _Poser) -> Floats:
     """Nose tip, middles of the eyes' openings, ears, shoulders (7, 3); left is the subject's own."""
     head = load_head()
     front = {side: ball.centre + np.array([0, -0.014, ball.radius]) for side, ball in balls.items()}
-    rows = [base[head.nearest(NOSE_TIP)], front["left"], front["right"], base[_ear("left")], base[_ear("right")]]
+    tip = base[[head.nearest(point) for point in NOSE_RIDGE]].mean(axis=0)
+    rows = [tip, front["left"], front["right"], base[_ear("left")], base[_ear("right")]]
     placed = pose(np.array(rows), np.ones(5))
     tips = [head.nearest((sign * ACROMION[0], *ACROMION[1:]), "torso") for sign in (1, -1)]
     shoulders = pose(clothes.lower_arms(base[tips], head.vertices[tips]), _share(head.vertices[tips]))

@@ -34,7 +34,10 @@ class PeopleConfig(Config):
     between_share: float = _share(0.1, "People whose features lie between typically male and female.")
     female_share: float = _share(0.5, "Of the others, those with typically female features.")
     shape_spread: float = Field(
-        1.0, ge=0, le=2, description="How far faces lie apart: scales the spread of every shape slider."
+        1.0,
+        ge=0,
+        le=2,
+        description="How far faces lie apart: scales every shape slider's spread and the free form.",
     )
     beard_share: float = _share(0.45, "Beards, moustaches and stubble among those who may have them.")
     glasses_share: float = _share(0.2, "People who wear glasses (in nine photos of ten).")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fdf.errors import DataError
 from fdf.synth import head, identity
 from fdf.synth.complexion import lumps, shade
+from fdf.synth.freeform import free_form
 from fdf.synth.geometry import axis_rotation, normals, rotation_vector, stream, turn
 from fdf.synth.identity import TRAITS, make_identity
 from fdf.synth.recipe import PeopleConfig, SynthRecipe
@@ -109,7 +110,7 @@ def test_people_are_within_their_ranges_and_stay_who_they_are(seed, number):
     assert abs(shot.yaw) <= 90
     assert abs(shot.pitch) <= 45
     assert abs(shot.yaw * (1 - shot.body)) <= 50 + 1e-9
-    base = head.load_head().morph(person.shape)
+    base = head.load_head().morph(person.shape, free_form(person))
     assert np.isfinite(base).all()
     assert np.abs(base - head.load_head().vertices).max() < 4
 
@@ -154,6 +155,36 @@ def test_relief_of_ones_own_spares_what_the_truth_is_measured_at():
         assert 0.3 < factors.min() < 0.95
         assert factors.max() < 1.6
         assert (factors == shade(make_identity(0, number, PeopleConfig()), part, np.zeros(len(part.rest)))).all()
+
+
+def test_free_form_is_as_strong_for_everyone_and_leaves_the_body_alone():
+    vertices = head.load_head().vertices
+    front = (vertices[:, 2] > 0.7) & (vertices[:, 1] > 6.4) & (vertices[:, 1] < 7.9)
+    fields = []
+    for number in range(12):
+        person = make_identity(5, number, PeopleConfig())
+        moved = free_form(person)
+        fields.append(moved[front].ravel())
+        assert (moved == free_form(make_identity(5, number, PeopleConfig()))).all()
+        assert not moved[vertices[:, 1] < 6.0].any()
+        assert np.abs(moved[front]).max() < 0.25  # nothing is pushed by more than half a nose is wide
+        assert 0.035 < np.sqrt((moved[front] ** 2).sum(axis=1).mean()) < 0.06
+    wide = make_identity(5, 3, PeopleConfig(shape_spread=2.0))
+    assert free_form(wide) == pytest.approx(2 * free_form(make_identity(5, 3, PeopleConfig())))
+    alike = np.corrcoef(fields)[~np.eye(len(fields), dtype=bool)]
+    assert np.abs(alike).mean() < 0.35  # everybody goes their own way
+
+
+def test_free_form_moves_both_sides_alike_but_not_quite():
+    vertices = head.load_head().vertices
+    left = np.flatnonzero((vertices[:, 0] > 0.02) & (vertices[:, 2] > 0.7) & (vertices[:, 1] > 6.4))
+    apart = np.linalg.norm(vertices[left][:, None] * [-1, 1, 1] - vertices[None], axis=2)
+    right = apart.argmin(axis=1)
+    assert np.median(apart.min(axis=1)) < 1e-3
+    for number in range(6):
+        moved = free_form(make_identity(5, number, PeopleConfig()))
+        here, there = moved[left], moved[right] * [-1, 1, 1]
+        assert 0.75 < np.corrcoef(here.ravel(), there.ravel())[0, 1] < 0.999
 
 
 def test_skin_follows_the_monk_scale():

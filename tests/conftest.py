@@ -44,12 +44,15 @@ def sample_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from fdf.pipeline.recipe import load_recipe
     from fdf.pipeline.runner import build
 
-    # Test processes share one build: the first makes it, the others find it done.
+    # Test processes share one build: the first makes it, the others leave it alone. Building again would write its recipe with
+    # another port, while somebody reads it.
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    out = shared / "sample-build"
+    out, finished = shared / "sample-build", shared / "sample-build.finished"
     with FileLock(shared / "sample-build.lock"), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOURCE_DATE_EPOCH", EPOCH)
-        recipe = load_recipe(ROOT / "pipelines/sample.toml", [f"loopback.port={free_port()}"])
-        build(recipe, out, workers=2)
+        if not finished.exists():
+            patch.setenv("SOURCE_DATE_EPOCH", EPOCH)
+            recipe = load_recipe(ROOT / "pipelines/sample.toml", [f"loopback.port={free_port()}"])
+            build(recipe, out, workers=2)
+            finished.touch()
     return out

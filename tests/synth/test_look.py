@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -74,6 +76,18 @@ def test_fingers_bend_to_the_palm(thumb):
 def test_necks_turn_no_further_than_they_can(number):
     shot = make_shot(make_identity(5, number, PeopleConfig()), 0, SynthRecipe())
     assert abs(shot.yaw * (1 - shot.body) - shot.turn) <= 50 + 1e-6
+
+
+def test_people_are_built_with_their_free_form_and_the_truth_goes_with_it():
+    recipe, place = SynthRecipe(), Placement(np.array([0, 0, -20.0]))
+    person = make_identity(3, 5, recipe.people)
+    shot = make_shot(person, 0, recipe)
+    own, plain = (pose_person(one, shot, place, 40) for one in (person, replace(person, spread=0.0)))
+    moved = np.linalg.norm(own.skin - plain.skin, axis=1)
+    assert 0.025 < np.sqrt((moved**2).mean()) < 0.09
+    points = np.linalg.norm(own.keypoints - plain.keypoints, axis=1)
+    assert (points[:5] > 0.005).all()  # nose, eyes, ears
+    assert points[5:] == pytest.approx([0, 0], abs=0.06)  # shoulders: only as far as the skull is put back in its place
 
 
 def test_the_same_person_has_the_same_meshes_and_none_is_broken():

@@ -35,7 +35,9 @@ def test_light_is_recovered_although_a_fifth_of_the_points_is_something_else(
     found = fit_lighting(pixels, points, normals, np.ones(len(normals), dtype=bool))
     assert found is not None
     wanted, got = (np.column_stack([np.ones(300), normals]) @ one for one in (level, found.level))
-    assert np.abs(wanted - got).max() < 0.2
+    assert (
+        np.abs(wanted - got).max() < 0.3
+    )  # the ridge flattens the steepest light by 0.25; fooled by a fifth it is off by 1
     assert found.residual < 0.1
     assert np.abs(found.tint).max() < 0.05
 
